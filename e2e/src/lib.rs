@@ -1,1 +1,10 @@
+//! A real Kubernetes in network namespaces, for end-to-end tests, the demo and the benchmarks.
+//!
+//! Nothing here stands in for a part of Kubernetes: etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
+//! kubelet, kube-proxy, containerd and systemd are the real programs ([`components`] builds them from their Go
+//! modules). What is made small is the hardware: a machine is a set of Linux namespaces ([`lab`]).
 
+pub mod components;
+pub mod lab;
+pub mod prerequisites;
+pub mod progress;

@@ -1,6 +1,6 @@
 module nodejoin.dev/e2e/components/cni
 
-go 1.26.8
+go 1.26.0
 
 tool (
 	github.com/containernetworking/plugins/plugins/ipam/host-local

@@ -1,0 +1,3 @@
+module nodejoin.dev/e2e/components/pod
+
+go 1.26.0

@@ -1,0 +1,293 @@
+//! The programs that the lab runs, built once from their Go modules into a cache.
+//!
+//! What is built stands in `e2e/components/`: one Go module each, whose `go.mod` and `go.sum` pin every version and
+//! checksum. The cache is keyed by all of it, so a changed pin builds anew and an unchanged one is found at once.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use crate::progress::Step;
+
+/// A Kubernetes minor version that the lab can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum KubernetesMinor {
+    /// The newest version that we support.
+    #[value(name = "1.37")]
+    V1_37,
+    /// The oldest version that we support.
+    #[value(name = "1.35")]
+    V1_35,
+}
+
+impl KubernetesMinor {
+    fn mod_file(self) -> &'static str {
+        match self {
+            Self::V1_37 => "go.mod",
+            Self::V1_35 => "go-1.35.mod",
+        }
+    }
+
+    /// The minor version as people write it, for example `1.37`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_37 => "1.37",
+            Self::V1_35 => "1.35",
+        }
+    }
+}
+
+/// Why a component could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the module or of the cache could not be read or written.
+    #[error("failed to prepare {path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    /// The Go toolchain is missing or cannot be started.
+    #[error("building {component} needs the Go toolchain (1.26 or newer) as `go` in PATH: {source}; see https://go.dev/doc/install")]
+    GoMissing { component: &'static str, source: std::io::Error },
+    /// The build failed; the compiler's own words are in the log.
+    #[error("building {component} failed ({status}); the last lines of {log} are:\n{tail}")]
+    Build { component: &'static str, status: std::process::ExitStatus, log: PathBuf, tail: String },
+    /// `go.mod` does not require the module that the version is read from.
+    #[error("{path} requires no version of {module}")]
+    NoVersion { path: PathBuf, module: &'static str },
+}
+
+/// How one component is built: a module folder, what is compiled in it and under which names it is started.
+struct Recipe {
+    name: &'static str,
+    folder: &'static str,
+    mod_file: &'static str,
+    /// The module whose required version is the component's.
+    versioned_by: Option<&'static str>,
+    /// The package pattern; `tool` means all of the module's `tool` lines.
+    packages: &'static str,
+    /// Other names for the one binary that the build makes.
+    links: &'static [&'static str],
+}
+
+const KUBERNETES_LINKS: &[&str] = &[
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubeadm",
+    "kubectl",
+    "kubelet",
+];
+
+fn kubernetes(minor: KubernetesMinor) -> Recipe {
+    Recipe {
+        name: "kubernetes",
+        folder: "kubernetes",
+        mod_file: minor.mod_file(),
+        versioned_by: Some("k8s.io/kubernetes"),
+        packages: ".",
+        links: KUBERNETES_LINKS,
+    }
+}
+
+const ETCD: Recipe = Recipe {
+    name: "etcd",
+    folder: "etcd",
+    mod_file: "go.mod",
+    versioned_by: Some("go.etcd.io/etcd/server/v3"),
+    packages: ".",
+    links: &[],
+};
+
+const CONTAINERD: Recipe = Recipe {
+    name: "containerd",
+    folder: "containerd",
+    mod_file: "go.mod",
+    versioned_by: Some("github.com/containerd/containerd/v2"),
+    packages: "tool",
+    links: &[],
+};
+
+const CNI_PLUGINS: Recipe = Recipe {
+    name: "CNI plugins",
+    folder: "cni",
+    mod_file: "go.mod",
+    versioned_by: Some("github.com/containernetworking/plugins"),
+    packages: "tool",
+    links: &[],
+};
+
+const POD: Recipe = Recipe {
+    name: "pod images",
+    folder: "pod",
+    mod_file: "go.mod",
+    versioned_by: None,
+    packages: ".",
+    links: &["pause"],
+};
+
+/// The folders of the built programs.
+#[derive(Clone, Debug)]
+pub struct Components {
+    /// kube-apiserver, kubelet, kubeadm and the rest, each a link to one binary.
+    pub kubernetes: PathBuf,
+    /// The Kubernetes version as its components report it, for example `v1.37.2`.
+    pub kubernetes_version: String,
+    /// etcd.
+    pub etcd: PathBuf,
+    /// containerd, ctr and the shim.
+    pub containerd: PathBuf,
+    /// ptp, host-local, loopback and portmap.
+    pub cni_plugins: PathBuf,
+    /// The static program inside the lab's images.
+    pub pod: PathBuf,
+}
+
+impl Components {
+    /// Finds every component in the cache, and builds those that are not there.
+    ///
+    /// # Errors
+    /// When Go is missing, or a build fails; the cache then holds nothing new.
+    pub fn build(minor: KubernetesMinor) -> Result<Self, Error> {
+        let recipe = kubernetes(minor);
+        Ok(Self {
+            kubernetes_version: recipe.version()?,
+            kubernetes: recipe.build()?,
+            etcd: ETCD.build()?,
+            containerd: CONTAINERD.build()?,
+            cni_plugins: CNI_PLUGINS.build()?,
+            pod: POD.build()?,
+        })
+    }
+
+    /// The cache folder: `$JOIN_OPERATOR_CACHE`, else `join-operator` in the user's cache folder.
+    pub fn cache_folder() -> PathBuf {
+        if let Some(folder) = std::env::var_os("JOIN_OPERATOR_CACHE") {
+            return PathBuf::from(folder);
+        }
+        std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+            .unwrap_or_else(std::env::temp_dir)
+            .join("join-operator")
+    }
+}
+
+impl Recipe {
+    fn module_folder(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(self.folder)
+    }
+
+    fn version(&self) -> Result<String, Error> {
+        let Some(module) = self.versioned_by else { return Ok(String::new()) };
+        let path = self.module_folder().join(self.mod_file);
+        let text = fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        text.lines()
+            .map(|line| line.trim().trim_start_matches("require "))
+            // The space keeps apart a module and the packages below it, which `tool` lines name.
+            .find_map(|line| line.strip_prefix(module)?.strip_prefix(' ')?.split(' ').next().map(str::to_owned))
+            .ok_or(Error::NoVersion { path, module })
+    }
+
+    /// Everything that decides what the build makes, hashed.
+    fn key(&self) -> Result<String, Error> {
+        let mut hash = Sha256::new();
+        let sum_file = self.mod_file.replace(".mod", ".sum");
+        for file in [self.mod_file, &sum_file, "main.go"] {
+            let path = self.module_folder().join(file);
+            if let Ok(content) = fs::read(&path) {
+                hash.update(file);
+                hash.update((content.len() as u64).to_be_bytes());
+                hash.update(&content);
+            }
+        }
+        hash.update(self.linker_flags()?);
+        hash.update(self.packages);
+        hash.update(self.links.join(" "));
+        Ok(hex::encode(&hash.finalize()[..8]))
+    }
+
+    fn linker_flags(&self) -> Result<String, Error> {
+        let version = self.version()?;
+        let variables = match self.name {
+            // Without these, kubeadm's checks of versions against each other fail.
+            "kubernetes" => {
+                let mut numbers = version.trim_start_matches('v').split('.');
+                let package = "k8s.io/component-base/version";
+                let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+                format!(
+                    " -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
+                )
+            }
+            "containerd" => format!(" -X github.com/containerd/containerd/v2/version.Version={version}"),
+            _ => String::new(),
+        };
+        Ok(format!("-s -w{variables}"))
+    }
+
+    /// Returns the folder with the programs, after building them there if need be.
+    fn build(&self) -> Result<PathBuf, Error> {
+        let version = self.version()?;
+        let cache = Components::cache_folder().join("components");
+        let finished = cache.join(format!("{}{}-{}", self.folder, version.replacen('v', "-", 1), self.key()?));
+        if finished.is_dir() {
+            return Ok(finished);
+        }
+        let step = Step::begin(format!("building {} {version}", self.name).trim_end().to_owned());
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { path, source }
+        };
+        fs::create_dir_all(&cache).map_err(io(&cache))?;
+        // Built beside its final place and renamed when complete: a failed or killed build leaves no half-made entry.
+        let unfinished = tempfile::Builder::new().prefix(".building-").tempdir_in(&cache).map_err(io(&cache))?;
+        self.compile(unfinished.path(), &cache.join(format!("{}.log", self.folder)))?;
+        match fs::rename(unfinished.path(), &finished) {
+            Ok(()) => {
+                // The folder has a new name, so there is nothing left to remove under the old one.
+                let _ = unfinished.keep();
+            }
+            // Another process built the same meanwhile, from the same inputs.
+            Err(_) if finished.is_dir() => {}
+            Err(source) => return Err(Error::Io { path: finished, source }),
+        }
+        step.done();
+        Ok(finished)
+    }
+
+    fn compile(&self, output: &Path, log: &Path) -> Result<(), Error> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { path, source }
+        };
+        fs::set_permissions(output, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(io(output))?;
+        let log_file = fs::File::create(log).map_err(io(log))?;
+        let target = if self.packages == "tool" { output.to_owned() } else { output.join(self.folder) };
+        let status = Command::new("go")
+            .current_dir(self.module_folder())
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"])
+            .arg(format!("-modfile={}", self.mod_file))
+            .args(["-ldflags", &self.linker_flags()?])
+            .arg("-o")
+            .arg(&target)
+            .arg(self.packages)
+            .stdin(std::process::Stdio::null())
+            .stdout(log_file.try_clone().map_err(io(log))?)
+            .stderr(log_file)
+            .status()
+            .map_err(|source| Error::GoMissing { component: self.name, source })?;
+        if !status.success() {
+            let text = fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let tail = lines[lines.len().saturating_sub(20)..].join("\n");
+            return Err(Error::Build { component: self.name, status, log: log.to_owned(), tail });
+        }
+        for link in self.links {
+            let link = output.join(link);
+            symlink(self.folder, &link).map_err(io(&link))?;
+        }
+        Ok(())
+    }
+}

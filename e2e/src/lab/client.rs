@@ -1,0 +1,59 @@
+//! An API client whose connections are made inside the lab's network.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use kube::client::ConfigExt;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::{Lab, layout, network};
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kubeconfig cannot be used.
+    #[error("failed to read the kubeconfig {path}: {source}")]
+    Kubeconfig { path: PathBuf, source: kube::config::KubeconfigError },
+    /// The TLS settings cannot be used.
+    #[error("failed to set up the client of {path}: {source}")]
+    Setup { path: PathBuf, source: Box<kube::Error> },
+}
+
+impl Lab {
+    /// A client with the administrator's rights.
+    pub async fn client(&self) -> Result<Client, Error> {
+        self.client_of(self.layout.admin_kubeconfig()).await
+    }
+
+    /// A client with the rights that a kubeconfig file gives.
+    pub async fn client_of(&self, path: PathBuf) -> Result<Client, Error> {
+        let kubeconfig =
+            Kubeconfig::read_from(&path).map_err(|source| Error::Kubeconfig { path: path.clone(), source })?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .map_err(|source| Error::Kubeconfig { path: path.clone(), source })?;
+        let setup = |source| Error::Setup { path: path.clone(), source: Box::new(source) };
+        let namespace = self.layout.network_namespace(layout::CONTROL_PLANE_MEMBER);
+        let connector = tower::service_fn(move |uri: http::Uri| {
+            let namespace = namespace.clone();
+            async move {
+                let host = uri.host().and_then(|host| host.parse::<IpAddr>().ok());
+                let address = host.map(|host| SocketAddr::new(host, uri.port_u16().unwrap_or(layout::API_PORT)));
+                let address = address.ok_or_else(|| std::io::Error::other(format!("{uri} names no IP address")))?;
+                let stream = tokio::task::spawn_blocking(move || network::connect(&namespace, address)).await??;
+                stream.set_nonblocking(true)?;
+                tokio::net::TcpStream::from_std(stream).map(TokioIo::new)
+            }
+        });
+        let https = config.rustls_https_connector_with_connector(connector).map_err(setup)?;
+        let authentication = config.auth_layer().map_err(setup)?;
+        let service = tower::ServiceBuilder::new()
+            .layer(config.base_uri_layer())
+            .option_layer(authentication)
+            .map_err(tower::BoxError::from)
+            .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));
+        Ok(Client::new(service, config.default_namespace))
+    }
+}

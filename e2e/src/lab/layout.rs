@@ -1,0 +1,149 @@
+//! Where a lab keeps its things, and what its things are called on the host.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+/// The folder with one folder per lab. On a disk: images unpacked in memory would cost gigabytes.
+const STATE_ROOT: &str = "/var/lib/join-operator-lab";
+
+/// The names and places of one lab. Everything that the lab makes on the host bears its name, so two labs can exist
+/// at once and a cleanup can tell its own things from all others.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    name: String,
+}
+
+/// A lab's name that cannot be part of a host-wide name.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} cannot name a lab: expected 1 to 20 lower-case letters, digits and inner hyphens")]
+pub struct InvalidName(String);
+
+/// The address of the lab's bridge, every machine's default gateway.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 40, 0, 1);
+/// The address of the control plane.
+///
+/// Outside 10.96.0.0/12, kubeadm's default Service network, whose addresses kube-proxy would swallow.
+pub const CONTROL_PLANE: Ipv4Addr = Ipv4Addr::new(10, 40, 0, 2);
+/// The port of the API server.
+pub const API_PORT: u16 = 6443;
+/// The network that all pods are in; each machine has a /24 of it.
+pub const POD_NETWORK: &str = "10.41.0.0/16";
+
+impl Layout {
+    /// Checks the name.
+    pub fn new(name: &str) -> Result<Self, InvalidName> {
+        let well_formed = (1..=20).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !name.starts_with('-')
+            && !name.ends_with('-');
+        if well_formed { Ok(Self { name: name.to_owned() }) } else { Err(InvalidName(name.to_owned())) }
+    }
+
+    /// Every lab that has a folder on this host.
+    pub fn existing() -> Vec<Self> {
+        let mut labs: Vec<Self> = std::fs::read_dir(STATE_ROOT)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Self::new(entry.file_name().to_str()?).ok())
+            .collect();
+        labs.sort_by(|a, b| a.name.cmp(&b.name));
+        labs
+    }
+
+    /// The lab's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The lab's folder.
+    pub fn folder(&self) -> PathBuf {
+        PathBuf::from(STATE_ROOT).join(&self.name)
+    }
+
+    /// The file that records what was made.
+    pub fn state_file(&self) -> PathBuf {
+        self.folder().join("state.json")
+    }
+
+    /// The output of every process of the control plane, and of each machine's console.
+    pub fn logs(&self) -> PathBuf {
+        self.folder().join("logs")
+    }
+
+    /// What the control plane sees as /etc/kubernetes.
+    pub fn control_plane_etc(&self) -> PathBuf {
+        self.folder().join("control-plane/etc-kubernetes")
+    }
+
+    /// What etcd sees as /var/lib/etcd: in memory, since a lab's data need not outlive it.
+    pub fn etcd_data(&self) -> PathBuf {
+        self.folder().join("control-plane/etcd")
+    }
+
+    /// The administrator's kubeconfig, as kubeadm wrote it.
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.control_plane_etc().join("admin.conf")
+    }
+
+    /// A machine's folder.
+    pub fn machine(&self, machine: &str) -> PathBuf {
+        self.folder().join("machines").join(machine)
+    }
+
+    /// The cgroup of one member (a machine, or the control plane), relative to each hierarchy.
+    pub fn cgroup(&self, member: &str) -> String {
+        format!("{}/{member}", self.cgroup_root())
+    }
+
+    /// The cgroup above those of all members.
+    pub fn cgroup_root(&self) -> String {
+        format!("join-lab-{}", self.name)
+    }
+
+    /// The network namespace of one member.
+    pub fn network_namespace(&self, member: &str) -> String {
+        format!("join-lab-{}-{member}", self.name)
+    }
+
+    /// The network namespace with the bridge that joins all members.
+    pub fn bridge_namespace(&self) -> String {
+        self.network_namespace("bridge")
+    }
+}
+
+/// The member that runs the control plane.
+pub const CONTROL_PLANE_MEMBER: &str = "control-plane";
+
+/// The address of the `index`th machine, counted from 0.
+pub fn machine_address(index: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 40, 0, 10 + index)
+}
+
+/// The pods' network on the `index`th machine.
+pub fn pod_subnet(index: u8) -> String {
+    format!("10.41.{}.0/24", 10 + index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_escape_the_lab_are_refused() {
+        for name in ["", "-a", "a-", "A", "a/b", "..", "a b", "a.b", &"a".repeat(21)] {
+            assert!(Layout::new(name).is_err(), "{name:?} was accepted");
+        }
+        for name in ["a", "lab", "lab-2", &"a".repeat(20)] {
+            assert!(Layout::new(name).is_ok(), "{name:?} was refused");
+        }
+    }
+
+    #[test]
+    fn two_labs_share_no_name_on_the_host() {
+        let (one, other) = (Layout::new("a").unwrap(), Layout::new("a-b").unwrap());
+        assert_ne!(one.folder(), other.folder());
+        assert_ne!(one.cgroup_root(), other.cgroup_root());
+        assert_ne!(one.network_namespace("b-bridge"), one.bridge_namespace());
+    }
+}

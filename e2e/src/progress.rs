@@ -27,7 +27,12 @@ impl Step {
         if bar.is_hidden() {
             eprintln!("   {what} …");
         }
-        Self { what, began: Instant::now(), bar, finished: false }
+        Self {
+            what,
+            began: Instant::now(),
+            bar,
+            finished: false,
+        }
     }
 
     /// The step succeeded.

@@ -32,7 +32,7 @@ pub use error::Error;
 use error::at;
 use layout::Layout;
 pub use machine::Machine;
-use state::State;
+use state::{Owner, State};
 pub use teardown::remove;
 
 use crate::components::{Components, KubernetesMinor};
@@ -55,13 +55,14 @@ impl Lab {
     /// When a lab of that name exists, or any step fails; what was made until then is removed.
     pub fn start(name: &str, minor: KubernetesMinor, components: Components) -> Result<Self, Error> {
         let layout = Layout::new(name)?;
-        if layout.folder().exists() {
-            return Err(Error::Exists(name.to_owned()));
-        }
+        remove_abandoned(&layout)?;
         for folder in [layout.folder(), layout.logs(), layout.folder().join("machines")] {
             fs::create_dir_all(&folder).map_err(at(folder))?;
         }
-        let state = State { kubernetes: minor.as_str().to_owned(), ..State::default() };
+        let state = State {
+            kubernetes: minor.as_str().to_owned(),
+            ..State::default()
+        };
         let lab = Self {
             layout,
             components,
@@ -93,12 +94,21 @@ impl Lab {
             path: Components::cache_folder(),
             reason: failure.to_string(),
         })?;
-        Ok(Self { layout, components, minor, state: Mutex::new(state), children: Mutex::default(), keep: true })
+        Ok(Self {
+            layout,
+            components,
+            minor,
+            state: Mutex::new(state),
+            children: Mutex::default(),
+            keep: true,
+        })
     }
 
     /// Leaves the lab running when this value is dropped.
-    pub fn keep(&mut self) {
+    pub fn keep(&mut self) -> Result<(), Error> {
+        self.record(|state| state.owner = None)?;
         self.keep = true;
+        Ok(())
     }
 
     /// The lab's places and names.
@@ -119,7 +129,11 @@ impl Lab {
     /// The names of the machines, in the order of their addresses.
     pub fn machine_names(&self) -> Vec<String> {
         let state = self.state();
-        let mut machines: Vec<_> = state.machines.iter().map(|(name, machine)| (machine.index, name.clone())).collect();
+        let mut machines: Vec<_> = state
+            .machines
+            .iter()
+            .map(|(name, machine)| (machine.index, name.clone()))
+            .collect();
         machines.sort_unstable();
         machines.into_iter().map(|(_, name)| name).collect()
     }
@@ -129,11 +143,19 @@ impl Lab {
     /// # Errors
     /// When there is none of that name.
     pub fn machine(&self, name: &str) -> Result<Machine<'_>, Error> {
-        if self.state().machines.contains_key(name) { Ok(Machine::new(self, name)) } else { Err(self.no_machine(name)) }
+        if self.state().machines.contains_key(name) {
+            Ok(Machine::new(self, name))
+        } else {
+            Err(self.no_machine(name))
+        }
     }
 
     fn no_machine(&self, name: &str) -> Error {
-        Error::Machine { lab: self.layout.name().to_owned(), machine: name.to_owned(), state: "not known" }
+        Error::Machine {
+            lab: self.layout.name().to_owned(),
+            machine: name.to_owned(),
+            state: "not known",
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -161,6 +183,24 @@ impl Lab {
         cgroups::create(&self.layout.cgroup(member)).map_err(at("/sys/fs/cgroup"))?;
         network::create_namespace(&namespace)?;
         Ok(())
+    }
+}
+
+/// Removes what a killed process left of a lab; refuses when the lab is in use or was kept.
+fn remove_abandoned(layout: &Layout) -> Result<(), Error> {
+    if !layout.folder().exists() {
+        return Ok(());
+    }
+    let in_use = match State::read(layout).map_err(at(layout.state_file()))? {
+        Some(State { owner: Some(owner), .. }) => owner.is_alive(),
+        Some(_) => true,
+        // Killed before the first record: nothing but folders was made.
+        None => false,
+    };
+    if in_use {
+        Err(Error::Exists(layout.name().to_owned()))
+    } else {
+        remove(layout.name())
     }
 }
 
@@ -192,7 +232,11 @@ pub fn wait_until<T>(
         match condition() {
             Ok(value) => return Ok(value),
             Err(seen) if began.elapsed() >= limit => {
-                return Err(Error::Timeout { what: what.to_owned(), seconds: limit.as_secs(), seen });
+                return Err(Error::Timeout {
+                    what: what.to_owned(),
+                    seconds: limit.as_secs(),
+                    seen,
+                });
             }
             Err(_) => {
                 std::thread::sleep(pause);

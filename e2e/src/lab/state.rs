@@ -16,6 +16,8 @@ use super::layout::Layout;
 pub struct State {
     /// The Kubernetes minor version, for example `1.37`.
     pub kubernetes: String,
+    /// The process that uses the lab and will remove it; `None` once the lab is kept.
+    pub owner: Option<Owner>,
     /// Network namespaces, by name.
     pub network_namespaces: Vec<String>,
     /// Members with a cgroup: machines and the control plane.
@@ -24,6 +26,37 @@ pub struct State {
     pub machines: BTreeMap<String, MachineState>,
     /// Processes of the control plane, by name: process ids.
     pub processes: BTreeMap<String, i32>,
+}
+
+/// A process, told apart from a later one with the same id by its start time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    process: u32,
+    /// In clock ticks since the host's boot: field 22 of proc_pid_stat(5).
+    start_time: String,
+}
+
+impl Owner {
+    /// The running process.
+    pub fn this_process() -> Option<Self> {
+        let process = std::process::id();
+        Some(Self {
+            process,
+            start_time: start_time(process)?,
+        })
+    }
+
+    /// Whether the process is still there.
+    pub fn is_alive(&self) -> bool {
+        start_time(self.process).is_some_and(|start_time| start_time == self.start_time)
+    }
+}
+
+fn start_time(process: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The second field, the program's name in parentheses, may itself contain spaces and parentheses.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(19).map(str::to_owned)
 }
 
 /// The record of one machine.
@@ -56,7 +89,7 @@ impl State {
     }
 }
 
-/// Whether a path is a mount point below `folder`, from a mountinfo(5) table; deepest mounts first.
+/// The mount points below `folder` in a mountinfo(5) table, the newest first.
 pub fn mounts_below(table: &str, folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found: Vec<std::path::PathBuf> = table
         .lines()
@@ -73,6 +106,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_process_id_that_was_given_to_another_process_is_not_the_owner() {
+        let owner = Owner::this_process().unwrap();
+        assert!(owner.is_alive());
+        assert!(
+            !Owner {
+                start_time: "1".to_owned(),
+                ..owner.clone()
+            }
+            .is_alive()
+        );
+        assert!(
+            !Owner {
+                process: u32::MAX,
+                ..owner
+            }
+            .is_alive()
+        );
+    }
+
+    #[test]
     fn only_mounts_of_the_lab_itself_are_found_newest_first() {
         let table = "\
 1 0 0:1 / / rw - ext4 /dev/vda rw
@@ -82,7 +135,10 @@ mod tests {
         let found = mounts_below(table, Path::new("/var/lib/join-operator-lab/a"));
         assert_eq!(
             found,
-            [Path::new("/var/lib/join-operator-lab/a/x/y"), Path::new("/var/lib/join-operator-lab/a/x")]
+            [
+                Path::new("/var/lib/join-operator-lab/a/x/y"),
+                Path::new("/var/lib/join-operator-lab/a/x")
+            ]
         );
     }
 }

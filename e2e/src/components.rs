@@ -50,18 +50,10 @@ pub enum Error {
     #[error(
         "building {component} needs the Go toolchain (1.26 or newer) as `go` in PATH: {source}; see https://go.dev/doc/install"
     )]
-    GoMissing {
-        component: &'static str,
-        source: std::io::Error,
-    },
+    GoMissing { component: &'static str, source: std::io::Error },
     /// The build failed; the compiler's own words are in the log.
     #[error("building {component} failed ({status}); the last lines of {log} are:\n{tail}")]
-    Build {
-        component: &'static str,
-        status: std::process::ExitStatus,
-        log: PathBuf,
-        tail: String,
-    },
+    Build { component: &'static str, status: std::process::ExitStatus, log: PathBuf, tail: String },
     /// `go.mod` does not require the module that the version is read from.
     #[error("{path} requires no version of {module}")]
     NoVersion { path: PathBuf, module: &'static str },
@@ -80,15 +72,8 @@ struct Recipe {
     links: &'static [&'static str],
 }
 
-const KUBERNETES_LINKS: &[&str] = &[
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-proxy",
-    "kube-scheduler",
-    "kubeadm",
-    "kubectl",
-    "kubelet",
-];
+const KUBERNETES_LINKS: &[&str] =
+    &["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubeadm", "kubectl", "kubelet"];
 
 fn kubernetes(minor: KubernetesMinor) -> Recipe {
     Recipe {
@@ -186,9 +171,7 @@ impl Components {
 
 impl Recipe {
     fn module_folder(&self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("components")
-            .join(self.folder)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("components").join(self.folder)
     }
 
     fn version(&self) -> Result<String, Error> {
@@ -196,20 +179,11 @@ impl Recipe {
             return Ok(String::new());
         };
         let path = self.module_folder().join(self.mod_file);
-        let text = fs::read_to_string(&path).map_err(|source| Error::Io {
-            path: path.clone(),
-            source,
-        })?;
+        let text = fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
         text.lines()
             .map(|line| line.trim().trim_start_matches("require "))
             // The space keeps apart a module and the packages below it, which `tool` lines name.
-            .find_map(|line| {
-                line.strip_prefix(module)?
-                    .strip_prefix(' ')?
-                    .split(' ')
-                    .next()
-                    .map(str::to_owned)
-            })
+            .find_map(|line| line.strip_prefix(module)?.strip_prefix(' ')?.split(' ').next().map(str::to_owned))
             .ok_or(Error::NoVersion { path, module })
     }
 
@@ -253,12 +227,7 @@ impl Recipe {
     fn build(&self) -> Result<PathBuf, Error> {
         let version = self.version()?;
         let cache = Components::cache_folder().join("components");
-        let finished = cache.join(format!(
-            "{}{}-{}",
-            self.folder,
-            version.replacen('v', "-", 1),
-            self.key()?
-        ));
+        let finished = cache.join(format!("{}{}-{}", self.folder, version.replacen('v', "-", 1), self.key()?));
         if finished.is_dir() {
             return Ok(finished);
         }
@@ -269,10 +238,7 @@ impl Recipe {
         };
         fs::create_dir_all(&cache).map_err(io(&cache))?;
         // Built beside its final place and renamed when complete: a failed or killed build leaves no half-made entry.
-        let unfinished = tempfile::Builder::new()
-            .prefix(".building-")
-            .tempdir_in(&cache)
-            .map_err(io(&cache))?;
+        let unfinished = tempfile::Builder::new().prefix(".building-").tempdir_in(&cache).map_err(io(&cache))?;
         self.compile(unfinished.path(), &cache.join(format!("{}.log", self.folder)))?;
         match fs::rename(unfinished.path(), &finished) {
             Ok(()) => {
@@ -294,11 +260,7 @@ impl Recipe {
         };
         fs::set_permissions(output, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(io(output))?;
         let log_file = fs::File::create(log).map_err(io(log))?;
-        let target = if self.packages == "tool" {
-            output.to_owned()
-        } else {
-            output.join(self.folder)
-        };
+        let target = if self.packages == "tool" { output.to_owned() } else { output.join(self.folder) };
         let status = Command::new("go")
             .current_dir(self.module_folder())
             .env("CGO_ENABLED", "0")
@@ -312,20 +274,12 @@ impl Recipe {
             .stdout(log_file.try_clone().map_err(io(log))?)
             .stderr(log_file)
             .status()
-            .map_err(|source| Error::GoMissing {
-                component: self.name,
-                source,
-            })?;
+            .map_err(|source| Error::GoMissing { component: self.name, source })?;
         if !status.success() {
             let text = fs::read_to_string(log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             let tail = lines[lines.len().saturating_sub(20)..].join("\n");
-            return Err(Error::Build {
-                component: self.name,
-                status,
-                log: log.to_owned(),
-                tail,
-            });
+            return Err(Error::Build { component: self.name, status, log: log.to_owned(), tail });
         }
         for link in self.links {
             let link = output.join(link);

@@ -37,33 +37,18 @@ pub fn ensure() -> Result<(), Missing> {
     }
     install_programs()?;
     let missing = missing_kernel_features();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(Missing(missing))
-    }
+    if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
 }
 
 fn missing_packages() -> Vec<&'static str> {
-    let mut packages: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !exists(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let mut packages: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !exists(program)).map(|(_, package)| *package).collect();
     packages.dedup();
     packages
 }
 
 fn exists(program: &str) -> bool {
-    let system = [
-        "/usr/local/sbin",
-        "/usr/local/bin",
-        "/usr/sbin",
-        "/usr/bin",
-        "/sbin",
-        "/bin",
-    ]
-    .map(PathBuf::from);
+    let system = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
     system.iter().any(|folder| folder.join(program).is_file())
 }
 
@@ -87,14 +72,10 @@ fn install_programs() -> Result<(), Missing> {
             .status()
             .is_ok_and(|status| status.success())
     };
-    let install: Vec<&str> = ["install", "--yes", "--no-install-recommends"]
-        .into_iter()
-        .chain(packages.iter().copied())
-        .collect();
+    let install: Vec<&str> =
+        ["install", "--yes", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect();
     if !(apt(&["update"]) && apt(&install) && missing_packages().is_empty()) {
-        return Err(Missing(vec![format!(
-            "apt-get could not install what is missing; {by_hand}"
-        )]));
+        return Err(Missing(vec![format!("apt-get could not install what is missing; {by_hand}")]));
     }
     step.done();
     Ok(())
@@ -104,15 +85,11 @@ fn install_programs() -> Result<(), Missing> {
 fn missing_kernel_features() -> Vec<String> {
     let trials: &[(&[&str], &str)] = &[
         (
-            &[
-                "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net", "--fork", "true",
-            ],
+            &["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net", "--fork", "true"],
             "new mount, UTS, IPC, PID, cgroup and network namespaces are refused: CAP_SYS_ADMIN and a kernel with them are needed",
         ),
         (
-            &[
-                "--net", "ip", "link", "add", "trial", "type", "veth", "peer", "name", "other",
-            ],
+            &["--net", "ip", "link", "add", "trial", "type", "veth", "peer", "name", "other"],
             "no veth interface can be made: the kernel module `veth` is needed",
         ),
         (
@@ -137,11 +114,7 @@ fn missing_kernel_features() -> Vec<String> {
     trials
         .iter()
         .filter_map(|(arguments, explanation)| {
-            let output = Command::new("unshare")
-                .args(*arguments)
-                .stdin(Stdio::null())
-                .output()
-                .ok()?;
+            let output = Command::new("unshare").args(*arguments).stdin(Stdio::null()).output().ok()?;
             let seen = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             (!output.status.success()).then(|| format!("{explanation} (seen: {seen})"))
         })

@@ -27,12 +27,7 @@ impl Step {
         if bar.is_hidden() {
             eprintln!("   {what} …");
         }
-        Self {
-            what,
-            began: Instant::now(),
-            bar,
-            finished: false,
-        }
+        Self { what, began: Instant::now(), bar, finished: false }
     }
 
     /// The step succeeded.

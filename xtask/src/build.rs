@@ -20,10 +20,8 @@ pub fn cargo() -> Command {
 
 /// Builds binaries of one package and returns the folder that they are in.
 pub fn binaries(package: &str) -> anyhow::Result<PathBuf> {
-    let status = cargo()
-        .args(["build", "--quiet", "--package", package, "--bins"])
-        .status()
-        .context("starting cargo")?;
+    let status =
+        cargo().args(["build", "--quiet", "--package", package, "--bins"]).status().context("starting cargo")?;
     ensure!(status.success(), "building {package} failed ({status})");
     let program = std::env::current_exe().context("finding the running program")?;
     Ok(program.with_file_name(""))

@@ -62,11 +62,7 @@ pub fn run(command: LabCommand) -> anyhow::Result<ExitCode> {
     prerequisites::ensure()?;
     build::binaries("join-e2e")?;
     match command {
-        LabCommand::Up {
-            name,
-            kubernetes,
-            machines,
-        } => up(&name, kubernetes, machines),
+        LabCommand::Up { name, kubernetes, machines } => up(&name, kubernetes, machines),
         LabCommand::Down { name } => {
             lab::remove(&name)?;
             Ok(ExitCode::SUCCESS)
@@ -86,10 +82,7 @@ pub fn run(command: LabCommand) -> anyhow::Result<ExitCode> {
 
 fn up(name: &str, kubernetes: KubernetesMinor, machines: u8) -> anyhow::Result<ExitCode> {
     let components = Components::build(kubernetes)?;
-    let step = Step::begin(format!(
-        "starting a Kubernetes {} control plane",
-        components.kubernetes_version
-    ));
+    let step = Step::begin(format!("starting a Kubernetes {} control plane", components.kubernetes_version));
     let mut lab = Lab::start(name, kubernetes, components)?;
     step.done();
     for number in 1..=machines {
@@ -98,11 +91,7 @@ fn up(name: &str, kubernetes: KubernetesMinor, machines: u8) -> anyhow::Result<E
         step.done();
     }
     lab.keep()?;
-    let option = if name == DEFAULT_NAME {
-        String::new()
-    } else {
-        format!(" --name {name}")
-    };
+    let option = if name == DEFAULT_NAME { String::new() } else { format!(" --name {name}") };
     println!(
         "\nThe lab is up. Try:\n  \
          cargo xtask lab kubectl{option} get pods --all-namespaces\n  \
@@ -117,11 +106,7 @@ fn status() -> anyhow::Result<ExitCode> {
         let lab = Lab::open(layout.name())?;
         println!("lab {} (Kubernetes {})", layout.name(), lab.minor().as_str());
         for process in lab.process_names() {
-            let state = if lab.process_id(&process).is_ok() {
-                "running"
-            } else {
-                "ended"
-            };
+            let state = if lab.process_id(&process).is_ok() { "running" } else { "ended" };
             println!("  {process:<26}{state:<9}{}", lab.log_file(&process).display());
         }
     }
@@ -131,8 +116,5 @@ fn status() -> anyhow::Result<ExitCode> {
 /// Runs a command on this terminal and ends as it ended.
 fn pass_through(command: &mut std::process::Command) -> anyhow::Result<ExitCode> {
     let status = command.stdin(Stdio::inherit()).status()?;
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

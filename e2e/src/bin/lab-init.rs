@@ -53,11 +53,7 @@ fn main() -> ExitCode {
 
 fn run(action: Action) -> anyhow::Result<std::convert::Infallible> {
     let program = match action {
-        Action::Enter {
-            cgroup,
-            network_namespace,
-            program,
-        } => {
+        Action::Enter { cgroup, network_namespace, program } => {
             cgroups::enter(&cgroup)?;
             if let Some(name) = network_namespace {
                 network::enter_namespace(&name)?;
@@ -66,9 +62,7 @@ fn run(action: Action) -> anyhow::Result<std::convert::Infallible> {
         }
         Action::Bind { binds, program } => {
             for bind in binds {
-                let (source, place) = bind
-                    .split_once(':')
-                    .ok_or_else(|| anyhow::anyhow!("{bind}: no colon"))?;
+                let (source, place) = bind.split_once(':').ok_or_else(|| anyhow::anyhow!("{bind}: no colon"))?;
                 std::fs::create_dir_all(place)?;
                 rustix::mount::mount_bind(source, place)?;
             }

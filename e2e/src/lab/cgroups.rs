@@ -39,10 +39,7 @@ fn parse_mountinfo(table: &str) -> Vec<Hierarchy> {
             continue;
         };
         let options: Vec<&str> = match kind {
-            "cgroup" => super_options
-                .split(',')
-                .filter(|option| !is_mount_flag(option))
-                .collect(),
+            "cgroup" => super_options.split(',').filter(|option| !is_mount_flag(option)).collect(),
             _ => Vec::new(),
         };
         let hierarchy = Hierarchy {
@@ -51,10 +48,7 @@ fn parse_mountinfo(table: &str) -> Vec<Hierarchy> {
             options: options.join(","),
         };
         // The same hierarchy can be mounted twice; once is enough.
-        if !found
-            .iter()
-            .any(|known| known.file_system == kind && known.options == hierarchy.options)
-        {
+        if !found.iter().any(|known| known.file_system == kind && known.options == hierarchy.options) {
             found.push(hierarchy);
         }
     }
@@ -116,11 +110,7 @@ pub fn processes(path: &str) -> BTreeSet<i32> {
         visit(&hierarchy.mount_point.join(path), &mut |folder| {
             let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
             // 0 is a process that is not visible from here; it cannot be signalled from here either.
-            found.extend(
-                list.lines()
-                    .filter_map(|line| line.parse::<i32>().ok())
-                    .filter(|pid| *pid > 0),
-            );
+            found.extend(list.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
         });
     }
     found
@@ -166,10 +156,7 @@ mod tests {
 33 30 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 34 30 0:26 / /mnt/cpu-again rw,relatime - cgroup cgroup rw,cpu";
         let found = parse_mountinfo(hybrid);
-        let seen: Vec<(&str, &str)> = found
-            .iter()
-            .map(|h| (h.file_system.as_str(), h.options.as_str()))
-            .collect();
+        let seen: Vec<(&str, &str)> = found.iter().map(|h| (h.file_system.as_str(), h.options.as_str())).collect();
         assert_eq!(seen, [("cgroup", "cpu"), ("cgroup", "name=systemd"), ("cgroup2", "")]);
 
         let unified = parse_mountinfo("25 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n");

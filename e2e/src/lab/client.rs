@@ -15,10 +15,7 @@ use super::{Lab, layout, network};
 pub enum Error {
     /// The kubeconfig cannot be used.
     #[error("failed to read the kubeconfig {path}: {source}")]
-    Kubeconfig {
-        path: PathBuf,
-        source: kube::config::KubeconfigError,
-    },
+    Kubeconfig { path: PathBuf, source: kube::config::KubeconfigError },
     /// The TLS settings cannot be used.
     #[error("failed to set up the client of {path}: {source}")]
     Setup { path: PathBuf, source: Box<kube::Error> },
@@ -32,20 +29,12 @@ impl Lab {
 
     /// A client with the rights that a kubeconfig file gives.
     pub async fn client_of(&self, path: PathBuf) -> Result<Client, Error> {
-        let kubeconfig = Kubeconfig::read_from(&path).map_err(|source| Error::Kubeconfig {
-            path: path.clone(),
-            source,
-        })?;
+        let kubeconfig =
+            Kubeconfig::read_from(&path).map_err(|source| Error::Kubeconfig { path: path.clone(), source })?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
-            .map_err(|source| Error::Kubeconfig {
-                path: path.clone(),
-                source,
-            })?;
-        let setup = |source| Error::Setup {
-            path: path.clone(),
-            source: Box::new(source),
-        };
+            .map_err(|source| Error::Kubeconfig { path: path.clone(), source })?;
+        let setup = |source| Error::Setup { path: path.clone(), source: Box::new(source) };
         let namespace = self.layout.network_namespace(layout::CONTROL_PLANE_MEMBER);
         let connector = tower::service_fn(move |uri: http::Uri| {
             let namespace = namespace.clone();

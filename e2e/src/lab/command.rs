@@ -11,11 +11,7 @@ pub enum Error {
     Start { command: String, source: std::io::Error },
     /// The program ended with a failure.
     #[error("`{command}` failed ({status}): {output}")]
-    Failed {
-        command: String,
-        status: std::process::ExitStatus,
-        output: String,
-    },
+    Failed { command: String, status: std::process::ExitStatus, output: String },
 }
 
 /// What a program printed; both streams as text, invalid UTF-8 replaced.
@@ -47,10 +43,7 @@ pub fn run(command: &mut Command) -> Result<Printed, Error> {
 
 /// Runs a command to its end, whether it succeeds or not.
 pub fn output(command: &mut Command) -> Result<Output, Error> {
-    command.stdin(Stdio::null()).output().map_err(|source| Error::Start {
-        command: describe(command),
-        source,
-    })
+    command.stdin(Stdio::null()).output().map_err(|source| Error::Start { command: describe(command), source })
 }
 
 /// The command as a person would type it, without the environment.
@@ -68,15 +61,12 @@ pub fn describe(command: &Command) -> String {
 pub fn lab_init() -> std::io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let candidates = [program.with_file_name("lab-init"), program.join("../../lab-init")];
-    candidates
-        .iter()
-        .find_map(|candidate| candidate.canonicalize().ok())
-        .ok_or_else(|| {
-            std::io::Error::other(format!(
-                "lab-init is not beside {}; build it with `cargo build --package join-e2e`",
-                program.display()
-            ))
-        })
+    candidates.iter().find_map(|candidate| candidate.canonicalize().ok()).ok_or_else(|| {
+        std::io::Error::other(format!(
+            "lab-init is not beside {}; build it with `cargo build --package join-e2e`",
+            program.display()
+        ))
+    })
 }
 
 /// A command that runs `program` in a cgroup and a network namespace, with some folders replaced by others.
@@ -95,20 +85,11 @@ impl Inside<'_> {
     pub fn command(&self, program: impl AsRef<Path>) -> std::io::Result<Command> {
         let init = lab_init()?;
         let mut command = Command::new(&init);
-        command
-            .arg("enter")
-            .args(["--cgroup", &self.cgroup])
-            .args(["--network-namespace", &self.network_namespace]);
+        command.arg("enter").args(["--cgroup", &self.cgroup]).args(["--network-namespace", &self.network_namespace]);
         if !self.binds.is_empty() {
-            command
-                .arg("--")
-                .args(["unshare", "--mount", "--propagation", "private", "--"])
-                .arg(&init)
-                .arg("bind");
+            command.arg("--").args(["unshare", "--mount", "--propagation", "private", "--"]).arg(&init).arg("bind");
             for (source, place) in self.binds {
-                command
-                    .arg("--bind")
-                    .arg(format!("{}:{}", source.display(), place.display()));
+                command.arg("--bind").arg(format!("{}:{}", source.display(), place.display()));
             }
         }
         command.arg("--").arg(program.as_ref());

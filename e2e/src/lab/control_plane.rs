@@ -25,23 +25,14 @@ impl Lab {
         self.add_member(CONTROL_PLANE_MEMBER)?;
         network::connect_member(&self.layout, CONTROL_PLANE_MEMBER, "port-cp", CONTROL_PLANE)?;
         self.prepare_folders()?;
-        for phase in [
-            &["certs", "all"][..],
-            &["kubeconfig", "all"],
-            &["control-plane", "all"],
-            &["etcd", "local"],
-        ] {
+        for phase in [&["certs", "all"][..], &["kubeconfig", "all"], &["control-plane", "all"], &["etcd", "local"]] {
             self.kubeadm_init_phase(phase)?;
         }
         for process in PROCESSES {
             self.start_process(process, &[])?;
         }
         self.wait_for_api_server()?;
-        for phase in [
-            &["upload-config", "all"][..],
-            &["upload-certs", "--upload-certs"],
-            &["bootstrap-token"],
-        ] {
+        for phase in [&["upload-config", "all"][..], &["upload-certs", "--upload-certs"], &["bootstrap-token"]] {
             self.kubeadm_init_phase(phase)?;
         }
         self.prepare_kube_proxy()
@@ -103,10 +94,7 @@ serverTLSBootstrap: true
 
     fn kubeadm_init_phase(&self, phase: &[&str]) -> Result<(), Error> {
         let mut kubeadm = self.control_plane_command(&self.components.kubernetes.join("kubeadm"))?;
-        kubeadm
-            .args(["init", "phase"])
-            .args(phase)
-            .args(["--config", "/etc/kubernetes/kubeadm.yaml"]);
+        kubeadm.args(["init", "phase"]).args(phase).args(["--config", "/etc/kubernetes/kubeadm.yaml"]);
         command::run(&mut kubeadm)?;
         Ok(())
     }
@@ -139,23 +127,15 @@ serverTLSBootstrap: true
 
     /// The command line that kubeadm wrote into a static pod's manifest.
     fn manifest_command(&self, process: &str) -> Result<Vec<String>, Error> {
-        let path = self
-            .layout
-            .control_plane_etc()
-            .join(format!("manifests/{process}.yaml"));
+        let path = self.layout.control_plane_etc().join(format!("manifests/{process}.yaml"));
         let text = fs::read_to_string(&path).map_err(at(&path))?;
-        let pod: Pod = serde_saphyr::from_str(&text).map_err(|failure| Error::Manifest {
-            path: path.clone(),
-            reason: failure.to_string(),
-        })?;
+        let pod: Pod = serde_saphyr::from_str(&text)
+            .map_err(|failure| Error::Manifest { path: path.clone(), reason: failure.to_string() })?;
         pod.spec
             .and_then(|spec| spec.containers.into_iter().next())
             .and_then(|container| container.command)
             .filter(|command| !command.is_empty())
-            .ok_or_else(|| Error::Manifest {
-                path,
-                reason: "it has no container with a command".to_owned(),
-            })
+            .ok_or_else(|| Error::Manifest { path, reason: "it has no container with a command".to_owned() })
     }
 
     /// Starts a process of the control plane with its manifest's arguments. Each of `overrides` replaces the argument
@@ -168,11 +148,7 @@ serverTLSBootstrap: true
             arguments.retain(|argument| argument.split('=').next() != Some(flag));
             arguments.push((*replacement).to_owned());
         }
-        let folder = if process == "etcd" {
-            &self.components.etcd
-        } else {
-            &self.components.kubernetes
-        };
+        let folder = if process == "etcd" { &self.components.etcd } else { &self.components.kubernetes };
         let mut command = self.control_plane_command(&folder.join(process))?;
         command.args(arguments);
         self.spawn(process, command).map(drop)
@@ -181,21 +157,12 @@ serverTLSBootstrap: true
     /// Starts any command in the background under a name, its output in the log of that name. Returns its process id.
     pub fn spawn(&self, process: &str, mut command: Command) -> Result<i32, Error> {
         let path = self.log_file(process);
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(at(&path))?;
+        let log = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(at(&path))?;
         let errors = log.try_clone().map_err(at(&path))?;
         // A process group of its own, so that Ctrl-C on the terminal reaches only the program that owns the lab,
         // which then removes the lab in order.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .map_err(at(path))?;
+        let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().map_err(at(path))?;
         let id = i32::try_from(child.id()).unwrap_or_default();
         self.children().insert(process.to_owned(), child);
         self.record(|state| {
@@ -216,10 +183,7 @@ serverTLSBootstrap: true
 
     /// The host's id of a process that [`Lab::spawn`] started.
     pub fn process_id(&self, process: &str) -> Result<Pid, Error> {
-        let missing = || Error::NoProcess {
-            lab: self.layout.name().to_owned(),
-            process: process.to_owned(),
-        };
+        let missing = || Error::NoProcess { lab: self.layout.name().to_owned(), process: process.to_owned() };
         let id = *self.state().processes.get(process).ok_or_else(missing)?;
         // An id can be another process's by now, unless the process is still in the lab's cgroup.
         let alive = cgroups::processes(&self.layout.cgroup_root()).contains(&id);
@@ -237,11 +201,9 @@ serverTLSBootstrap: true
         if let Some(mut child) = self.children().remove(process) {
             child.wait().map_err(at(process))?;
         }
-        wait_until(&format!("{process} to end"), Duration::from_secs(10), || {
-            match self.process_id(process) {
-                Ok(id) => Err(format!("process {id:?} is there")),
-                Err(_) => Ok(()),
-            }
+        wait_until(&format!("{process} to end"), Duration::from_secs(10), || match self.process_id(process) {
+            Ok(id) => Err(format!("process {id:?} is there")),
+            Err(_) => Ok(()),
         })?;
         self.record(|state| {
             state.processes.remove(process);
@@ -251,9 +213,7 @@ serverTLSBootstrap: true
     /// Waits until the API server says that it is ready.
     pub fn wait_for_api_server(&self) -> Result<(), Error> {
         wait_until("the API server to be ready", Duration::from_mins(1), || {
-            self.kubectl_output(&["get", "--raw", "/readyz"])
-                .map(drop)
-                .map_err(|failure| failure.to_string())
+            self.kubectl_output(&["get", "--raw", "/readyz"]).map(drop).map_err(|failure| failure.to_string())
         })
     }
 

@@ -30,11 +30,7 @@ pub enum Error {
     Missing(String),
     /// There is no such machine, or it is down.
     #[error("machine {machine} of lab {lab} is {state}")]
-    Machine {
-        lab: String,
-        machine: String,
-        state: &'static str,
-    },
+    Machine { lab: String, machine: String, state: &'static str },
     /// A process of the control plane is not there.
     #[error("lab {lab} runs no process named {process}")]
     NoProcess { lab: String, process: String },

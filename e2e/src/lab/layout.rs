@@ -33,16 +33,10 @@ impl Layout {
     /// Checks the name.
     pub fn new(name: &str) -> Result<Self, InvalidName> {
         let well_formed = (1..=20).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
             && !name.starts_with('-')
             && !name.ends_with('-');
-        if well_formed {
-            Ok(Self { name: name.to_owned() })
-        } else {
-            Err(InvalidName(name.to_owned()))
-        }
+        if well_formed { Ok(Self { name: name.to_owned() }) } else { Err(InvalidName(name.to_owned())) }
     }
 
     /// Every lab that has a folder on this host.

@@ -30,22 +30,14 @@ impl Lab {
     /// # Errors
     /// When a machine of that name exists or it does not come up.
     pub fn add_machine(&self, name: &str) -> Result<Machine<'_>, Error> {
-        let taken = |state| Error::Machine {
-            lab: self.layout.name().to_owned(),
-            machine: name.to_owned(),
-            state,
-        };
+        let taken = |state| Error::Machine { lab: self.layout.name().to_owned(), machine: name.to_owned(), state };
         if self.state().machines.contains_key(name) || name == CONTROL_PLANE_MEMBER || name == "bridge" {
             return Err(taken("there already"));
         }
         let used: Vec<u8> = self.state().machines.values().map(|machine| machine.index).collect();
-        let index = (0..200)
-            .find(|index| !used.contains(index))
-            .ok_or_else(|| taken("one too many"))?;
+        let index = (0..200).find(|index| !used.contains(index)).ok_or_else(|| taken("one too many"))?;
         self.record(|state| {
-            state
-                .machines
-                .insert(name.to_owned(), MachineState { index, init: None });
+            state.machines.insert(name.to_owned(), MachineState { index, init: None });
         })?;
         self.add_member(name)?;
         let machine = Machine::new(self, name);
@@ -60,10 +52,7 @@ impl Lab {
 
 impl<'a> Machine<'a> {
     pub(super) fn new(lab: &'a Lab, name: &str) -> Self {
-        Self {
-            lab,
-            name: name.to_owned(),
-        }
+        Self { lab, name: name.to_owned() }
     }
 
     /// The machine's host name.
@@ -77,11 +66,7 @@ impl<'a> Machine<'a> {
     }
 
     fn index(&self) -> u8 {
-        self.lab
-            .state()
-            .machines
-            .get(&self.name)
-            .map_or(0, |machine| machine.index)
+        self.lab.state().machines.get(&self.name).map_or(0, |machine| machine.index)
     }
 
     fn folder(&self) -> PathBuf {
@@ -110,11 +95,8 @@ impl<'a> Machine<'a> {
             files: self.files()?,
         };
         let path = folder.join("machine.json");
-        fs::write(
-            &path,
-            serde_json::to_vec_pretty(&description).map_err(|failure| at(&path)(failure.into()))?,
-        )
-        .map_err(at(&path))
+        fs::write(&path, serde_json::to_vec_pretty(&description).map_err(|failure| at(&path)(failure.into()))?)
+            .map_err(at(&path))
     }
 
     /// The files that make a prepared Debian host out of the overlay: what a kubeadm user installs before joining.
@@ -124,52 +106,24 @@ impl<'a> Machine<'a> {
         let mut files = BTreeMap::new();
         let mut text = |path: &str, content: String| files.insert(PathBuf::from(path), Content::Text(content));
         text("/etc/hostname", format!("{name}\n"));
-        text(
-            "/etc/hosts",
-            format!("127.0.0.1 localhost\n{address} {name}\n{CONTROL_PLANE} {CONTROL_PLANE_MEMBER}\n"),
-        );
+        text("/etc/hosts", format!("127.0.0.1 localhost\n{address} {name}\n{CONTROL_PLANE} {CONTROL_PLANE_MEMBER}\n"));
         text("/etc/resolv.conf", "# The lab has no name server.\n".to_owned());
         // 32 hexadecimal digits that differ between machines and are the same at each boot.
-        let machine_id: String = name
-            .bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .chain(["0".repeat(32)])
-            .collect();
+        let machine_id: String = name.bytes().map(|byte| format!("{byte:02x}")).chain(["0".repeat(32)]).collect();
         text("/etc/machine-id", format!("{}\n", &machine_id[..32]));
         let units = "/etc/systemd/system";
-        text(
-            &format!("{units}/containerd.service"),
-            include_str!("../../machine/containerd.service").to_owned(),
-        );
-        text(
-            &format!("{units}/kubelet.service"),
-            include_str!("../../machine/kubelet.service").to_owned(),
-        );
+        text(&format!("{units}/containerd.service"), include_str!("../../machine/containerd.service").to_owned());
+        text(&format!("{units}/kubelet.service"), include_str!("../../machine/kubelet.service").to_owned());
         text(
             &format!("{units}/kubelet.service.d/10-kubeadm.conf"),
             include_str!("../../machine/10-kubeadm.conf").to_owned(),
         );
-        text(
-            &format!("{units}/kube-proxy.service"),
-            include_str!("../../machine/kube-proxy.service").to_owned(),
-        );
-        text(
-            &format!("{units}/lab.target"),
-            include_str!("../../machine/lab.target").to_owned(),
-        );
-        text(
-            "/etc/containerd/config.toml",
-            include_str!("../../machine/containerd.toml").to_owned(),
-        );
-        text(
-            "/etc/cni/net.d/10-lab.conflist",
-            cni_configuration(&pod_subnet(self.index())).to_string(),
-        );
+        text(&format!("{units}/kube-proxy.service"), include_str!("../../machine/kube-proxy.service").to_owned());
+        text(&format!("{units}/lab.target"), include_str!("../../machine/lab.target").to_owned());
+        text("/etc/containerd/config.toml", include_str!("../../machine/containerd.toml").to_owned());
+        text("/etc/cni/net.d/10-lab.conflist", cni_configuration(&pod_subnet(self.index())).to_string());
         let kube_proxy = self.lab.layout.folder().join("kube-proxy.conf");
-        text(
-            "/var/lib/kube-proxy/kubeconfig.conf",
-            fs::read_to_string(&kube_proxy).map_err(at(&kube_proxy))?,
-        );
+        text("/var/lib/kube-proxy/kubeconfig.conf", fs::read_to_string(&kube_proxy).map_err(at(&kube_proxy))?);
         text("/var/lib/kube-proxy/config.conf", kube_proxy_configuration(name));
 
         let mut link = |path: &str, target: PathBuf| files.insert(PathBuf::from(path), Content::Link(target));
@@ -181,10 +135,7 @@ impl<'a> Machine<'a> {
         }
         link("/opt/cni/bin", components.cni_plugins.clone());
         link(&format!("{units}/default.target"), PathBuf::from("lab.target"));
-        link(
-            &format!("{units}/multi-user.target.wants/kubelet.service"),
-            PathBuf::from("../kubelet.service"),
-        );
+        link(&format!("{units}/multi-user.target.wants/kubelet.service"), PathBuf::from("../kubelet.service"));
         Ok(files)
     }
 
@@ -197,33 +148,21 @@ impl<'a> Machine<'a> {
             binds: &[],
         };
         let mut boot = inside.command("unshare").map_err(at("lab-init"))?;
-        boot.args([
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--pid",
-            "--cgroup",
-            "--fork",
-            "--kill-child=SIGKILL",
-            "--",
-        ])
-        .arg(init)
-        .arg("machine")
-        .arg("--root")
-        .arg(self.folder().join("machine.json"));
+        boot.args(["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child=SIGKILL", "--"])
+            .arg(init)
+            .arg("machine")
+            .arg("--root")
+            .arg(self.folder().join("machine.json"));
         let outer = self.lab.spawn(&self.name, boot)?;
         let init = wait_until(&format!("{} to start", self.name), Duration::from_secs(10), || {
             child_of(outer).ok_or_else(|| self.console())
         })?;
         self.set_init(Some(init))?;
         wait_until(&format!("{} to be up", self.name), Duration::from_mins(1), || {
-            let is_up = self
-                .run(&["systemctl", "is-system-running", "--wait"])
-                .map_err(|failure| failure.to_string())?;
+            let is_up =
+                self.run(&["systemctl", "is-system-running", "--wait"]).map_err(|failure| failure.to_string())?;
             let containerd = self.run(&["systemctl", "is-active", "containerd.service"]);
-            containerd
-                .map(drop)
-                .map_err(|failure| format!("system {}; containerd: {failure}", is_up.stdout.trim()))
+            containerd.map(drop).map_err(|failure| format!("system {}; containerd: {failure}", is_up.stdout.trim()))
         })
     }
 
@@ -241,11 +180,7 @@ impl<'a> Machine<'a> {
         let cgroup = self.lab.layout.cgroup(&self.name);
         wait_until(&format!("{} to be down", self.name), Duration::from_secs(10), || {
             let left = cgroups::processes(&cgroup);
-            if left.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("{} processes are there", left.len()))
-            }
+            if left.is_empty() { Ok(()) } else { Err(format!("{} processes are there", left.len())) }
         })?;
         self.set_init(None)
     }
@@ -266,18 +201,9 @@ impl<'a> Machine<'a> {
 
     /// The host's id of the machine's PID 1.
     fn init(&self) -> Result<Pid, Error> {
-        let down = || Error::Machine {
-            lab: self.lab.layout.name().to_owned(),
-            machine: self.name.clone(),
-            state: "down",
-        };
-        let init = self
-            .lab
-            .state()
-            .machines
-            .get(&self.name)
-            .and_then(|machine| machine.init)
-            .ok_or_else(down)?;
+        let down =
+            || Error::Machine { lab: self.lab.layout.name().to_owned(), machine: self.name.clone(), state: "down" };
+        let init = self.lab.state().machines.get(&self.name).and_then(|machine| machine.init).ok_or_else(down)?;
         let alive = cgroups::processes(&self.lab.layout.cgroup(&self.name)).contains(&init);
         Pid::from_raw(init).filter(|_| alive).ok_or_else(down)
     }
@@ -293,14 +219,8 @@ impl<'a> Machine<'a> {
         command
             .arg("--target")
             .arg(self.init()?.as_raw_nonzero().to_string())
-            .args([
-                "--mount", "--uts", "--cgroup", "--pid", "--net", "--ipc", "--root", "--wd", "--",
-            ])
-            .args([
-                "env",
-                "-i",
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            ])
+            .args(["--mount", "--uts", "--cgroup", "--pid", "--net", "--ipc", "--root", "--wd", "--"])
+            .args(["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
             .args(["HOME=/root", "LC_ALL=C.UTF-8"])
             .arg(program);
         Ok(command)
@@ -309,9 +229,7 @@ impl<'a> Machine<'a> {
     /// Runs a command inside the machine to its end.
     pub fn run(&self, words: &[&str]) -> Result<command::Printed, Error> {
         let (program, arguments) = words.split_first().unwrap_or((&"true", &[]));
-        Ok(command::run(
-            self.command(program)?.args(arguments).stdin(Stdio::null()),
-        )?)
+        Ok(command::run(self.command(program)?.args(arguments).stdin(Stdio::null()))?)
     }
 
     /// A path of the machine as the host sees it, for reading and writing files without a process inside.
@@ -323,9 +241,7 @@ impl<'a> Machine<'a> {
 
     /// The journal of one unit.
     pub fn journal(&self, unit: &str) -> Result<String, Error> {
-        Ok(self
-            .run(&["journalctl", "--no-pager", "--output=short-precise", "--unit", unit])?
-            .stdout)
+        Ok(self.run(&["journalctl", "--no-pager", "--output=short-precise", "--unit", unit])?.stdout)
     }
 
     /// Cuts the machine off from the rest of the lab without its noticing, or connects it again.

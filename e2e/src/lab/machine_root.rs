@@ -51,11 +51,7 @@ pub struct Error {
 /// Names the action and the path of an error.
 fn to<E: Into<std::io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Error {
     let path = path.to_owned();
-    move |source| Error {
-        action,
-        path,
-        source: source.into(),
-    }
+    move |source| Error { action, path, source: source.into() }
 }
 
 impl MachineRoot {
@@ -110,21 +106,13 @@ impl MachineRoot {
 
         let hierarchies = cgroups::hierarchies().map_err(to("read", Path::new("/proc/self/mountinfo")))?;
         let base = self.root.join("sys/fs/cgroup");
-        if hierarchies
-            .iter()
-            .any(|hierarchy| hierarchy.mount_point != Path::new("/sys/fs/cgroup"))
-        {
+        if hierarchies.iter().any(|hierarchy| hierarchy.mount_point != Path::new("/sys/fs/cgroup")) {
             mount_kind("tmpfs", &base, hidden, "mode=755")?;
         }
         for hierarchy in hierarchies {
             let place = self.inside(&hierarchy.mount_point);
             fs::create_dir_all(&place).map_err(to("create", &place))?;
-            mount_kind(
-                &hierarchy.file_system,
-                &place,
-                hidden | MountFlags::NOEXEC,
-                &hierarchy.options,
-            )?;
+            mount_kind(&hierarchy.file_system, &place, hidden | MountFlags::NOEXEC, &hierarchy.options)?;
         }
         Ok(())
     }
@@ -134,10 +122,7 @@ impl MachineRoot {
         let units = self.root.join("etc/systemd/system");
         for entry in fs::read_dir(&units).map_err(to("read", &units))?.flatten() {
             let path = entry.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "wants" || extension == "requires")
-            {
+            if path.extension().is_some_and(|extension| extension == "wants" || extension == "requires") {
                 fs::remove_dir_all(&path).map_err(to("remove", &path))?;
             }
         }

@@ -59,18 +59,8 @@ impl Lab {
         for folder in [layout.folder(), layout.logs(), layout.folder().join("machines")] {
             fs::create_dir_all(&folder).map_err(at(folder))?;
         }
-        let state = State {
-            kubernetes: minor.as_str().to_owned(),
-            ..State::default()
-        };
-        let lab = Self {
-            layout,
-            components,
-            minor,
-            state: Mutex::new(state),
-            children: Mutex::default(),
-            keep: false,
-        };
+        let state = State { kubernetes: minor.as_str().to_owned(), owner: Owner::this_process(), ..State::default() };
+        let lab = Self { layout, components, minor, state: Mutex::new(state), children: Mutex::default(), keep: false };
         lab.record(|_| ())?;
         lab.start_control_plane()?;
         Ok(lab)
@@ -82,26 +72,16 @@ impl Lab {
     /// When there is none of that name.
     pub fn open(name: &str) -> Result<Self, Error> {
         let layout = Layout::new(name)?;
-        let state = State::read(&layout)
-            .map_err(at(layout.state_file()))?
-            .ok_or_else(|| Error::Missing(name.to_owned()))?;
+        let state =
+            State::read(&layout).map_err(at(layout.state_file()))?.ok_or_else(|| Error::Missing(name.to_owned()))?;
         let minor = if state.kubernetes == KubernetesMinor::V1_35.as_str() {
             KubernetesMinor::V1_35
         } else {
             KubernetesMinor::V1_37
         };
-        let components = Components::build(minor).map_err(|failure| Error::Manifest {
-            path: Components::cache_folder(),
-            reason: failure.to_string(),
-        })?;
-        Ok(Self {
-            layout,
-            components,
-            minor,
-            state: Mutex::new(state),
-            children: Mutex::default(),
-            keep: true,
-        })
+        let components = Components::build(minor)
+            .map_err(|failure| Error::Manifest { path: Components::cache_folder(), reason: failure.to_string() })?;
+        Ok(Self { layout, components, minor, state: Mutex::new(state), children: Mutex::default(), keep: true })
     }
 
     /// Leaves the lab running when this value is dropped.
@@ -129,11 +109,7 @@ impl Lab {
     /// The names of the machines, in the order of their addresses.
     pub fn machine_names(&self) -> Vec<String> {
         let state = self.state();
-        let mut machines: Vec<_> = state
-            .machines
-            .iter()
-            .map(|(name, machine)| (machine.index, name.clone()))
-            .collect();
+        let mut machines: Vec<_> = state.machines.iter().map(|(name, machine)| (machine.index, name.clone())).collect();
         machines.sort_unstable();
         machines.into_iter().map(|(_, name)| name).collect()
     }
@@ -143,19 +119,11 @@ impl Lab {
     /// # Errors
     /// When there is none of that name.
     pub fn machine(&self, name: &str) -> Result<Machine<'_>, Error> {
-        if self.state().machines.contains_key(name) {
-            Ok(Machine::new(self, name))
-        } else {
-            Err(self.no_machine(name))
-        }
+        if self.state().machines.contains_key(name) { Ok(Machine::new(self, name)) } else { Err(self.no_machine(name)) }
     }
 
     fn no_machine(&self, name: &str) -> Error {
-        Error::Machine {
-            lab: self.layout.name().to_owned(),
-            machine: name.to_owned(),
-            state: "not known",
-        }
+        Error::Machine { lab: self.layout.name().to_owned(), machine: name.to_owned(), state: "not known" }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -197,11 +165,7 @@ fn remove_abandoned(layout: &Layout) -> Result<(), Error> {
         // Killed before the first record: nothing but folders was made.
         None => false,
     };
-    if in_use {
-        Err(Error::Exists(layout.name().to_owned()))
-    } else {
-        remove(layout.name())
-    }
+    if in_use { Err(Error::Exists(layout.name().to_owned())) } else { remove(layout.name()) }
 }
 
 impl Drop for Lab {
@@ -232,11 +196,7 @@ pub fn wait_until<T>(
         match condition() {
             Ok(value) => return Ok(value),
             Err(seen) if began.elapsed() >= limit => {
-                return Err(Error::Timeout {
-                    what: what.to_owned(),
-                    seconds: limit.as_secs(),
-                    seen,
-                });
+                return Err(Error::Timeout { what: what.to_owned(), seconds: limit.as_secs(), seen });
             }
             Err(_) => {
                 std::thread::sleep(pause);

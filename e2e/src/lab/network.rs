@@ -45,16 +45,9 @@ fn ip_batch(namespace: &str, lines: &[String]) -> Result<(), Error> {
     let mut command = Command::new("ip");
     command.args(["-netns", namespace, "-batch", "-"]);
     let describe = || format!("ip -batch: {}", lines.join("; "));
-    let start = |source| Error::Start {
-        command: describe(),
-        source,
-    };
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+    let start = |source| Error::Start { command: describe(), source };
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all((lines.join("\n") + "\n").as_bytes()).map_err(start)?;
     }
@@ -63,20 +56,13 @@ fn ip_batch(namespace: &str, lines: &[String]) -> Result<(), Error> {
         return Ok(());
     }
     let output_text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::Failed {
-        command: describe(),
-        status: output.status,
-        output: output_text,
-    })
+    Err(Error::Failed { command: describe(), status: output.status, output: output_text })
 }
 
 /// Sets kernel parameters in a network namespace.
 fn sysctl(namespace: &str, settings: &[&str]) -> Result<(), Error> {
     let mut command = Command::new("nsenter");
-    command
-        .arg(format!("--net={}", namespace_file(namespace).display()))
-        .args(["sysctl", "-q", "-w"])
-        .args(settings);
+    command.arg(format!("--net={}", namespace_file(namespace).display())).args(["sysctl", "-q", "-w"]).args(settings);
     command::run(&mut command).map(drop)
 }
 
@@ -130,18 +116,12 @@ pub fn connect_member(layout: &Layout, member: &str, port: &str, address: Ipv4Ad
 
 /// Routes a machine's pods to it.
 pub fn route_pods(layout: &Layout, pods: &str, machine: Ipv4Addr) -> Result<(), Error> {
-    ip_batch(
-        &layout.bridge_namespace(),
-        &[format!("route replace {pods} via {machine}")],
-    )
+    ip_batch(&layout.bridge_namespace(), &[format!("route replace {pods} via {machine}")])
 }
 
 /// Takes a member off the bridge (its packets vanish; its interface stays up), or puts it back.
 pub fn set_connected(layout: &Layout, port: &str, connected: bool) -> Result<(), Error> {
-    let change = if connected {
-        format!("link set {port} master {BRIDGE}")
-    } else {
-        format!("link set {port} nomaster")
-    };
+    let change =
+        if connected { format!("link set {port} master {BRIDGE}") } else { format!("link set {port} nomaster") };
     ip_batch(&layout.bridge_namespace(), &[change])
 }

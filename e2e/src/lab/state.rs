@@ -40,10 +40,7 @@ impl Owner {
     /// The running process.
     pub fn this_process() -> Option<Self> {
         let process = std::process::id();
-        Some(Self {
-            process,
-            start_time: start_time(process)?,
-        })
+        Some(Self { process, start_time: start_time(process)? })
     }
 
     /// Whether the process is still there.
@@ -109,20 +106,8 @@ mod tests {
     fn a_process_id_that_was_given_to_another_process_is_not_the_owner() {
         let owner = Owner::this_process().unwrap();
         assert!(owner.is_alive());
-        assert!(
-            !Owner {
-                start_time: "1".to_owned(),
-                ..owner.clone()
-            }
-            .is_alive()
-        );
-        assert!(
-            !Owner {
-                process: u32::MAX,
-                ..owner
-            }
-            .is_alive()
-        );
+        assert!(!Owner { start_time: "1".to_owned(), ..owner.clone() }.is_alive());
+        assert!(!Owner { process: u32::MAX, ..owner }.is_alive());
     }
 
     #[test]
@@ -133,12 +118,6 @@ mod tests {
 3 1 0:3 / /var/lib/join-operator-lab/ab/x rw - tmpfs tmpfs rw
 4 2 0:4 / /var/lib/join-operator-lab/a/x/y rw - tmpfs tmpfs rw";
         let found = mounts_below(table, Path::new("/var/lib/join-operator-lab/a"));
-        assert_eq!(
-            found,
-            [
-                Path::new("/var/lib/join-operator-lab/a/x/y"),
-                Path::new("/var/lib/join-operator-lab/a/x")
-            ]
-        );
+        assert_eq!(found, [Path::new("/var/lib/join-operator-lab/a/x/y"), Path::new("/var/lib/join-operator-lab/a/x")]);
     }
 }

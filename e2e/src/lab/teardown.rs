@@ -15,9 +15,7 @@ use super::{cgroups, network, wait_until};
 /// Ends a lab's processes and removes what it made on the host. A lab that does not exist is no error.
 pub fn remove(name: &str) -> Result<(), Error> {
     let layout = Layout::new(name)?;
-    let state = State::read(&layout)
-        .map_err(at(layout.state_file()))?
-        .unwrap_or_default();
+    let state = State::read(&layout).map_err(at(layout.state_file()))?.unwrap_or_default();
     end_processes(&layout)?;
     unmount_below(&layout.folder())?;
     for namespace in &state.network_namespaces {

@@ -17,6 +17,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("sysctl", "procps"),
     ("nsenter", "util-linux"),
     ("mount", "mount"),
+    ("faketime", "faketime"),
 ];
 
 /// What is missing, each entry a sentence that says what to do.

@@ -47,7 +47,7 @@ func pause() {
 }
 
 // reachAPIServer fetches /version through the kubernetes Service with the pod's own CA bundle, says what came
-// back, and then stays up, so that the pod's state tells whether it succeeded: Running and ready, or failed.
+// back, and then stays up. It tries again while the Service has no route yet: kube-proxy learns of it on its own time.
 func reachAPIServer() {
 	const accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount"
 	bundle, err := os.ReadFile(accountFolder + "/ca.crt")
@@ -58,25 +58,30 @@ func reachAPIServer() {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(bundle)
 	client := &http.Client{
-		Timeout:   10 * time.Second,
+		Timeout:   5 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
 	}
 	url := fmt.Sprintf("https://%s:%s/version", os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
-	response, err := client.Get(url)
-	if err != nil {
+	for {
+		body, err := fetch(client, url)
+		if err == nil {
+			fmt.Printf("reached %s\n%s\n", url, body)
+			break
+		}
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		fmt.Fprintln(os.Stderr, url, response.Status, err)
-		os.Exit(1)
-	}
-	fmt.Printf("reached %s\n%s\n", url, body)
-	if err := os.WriteFile("/tmp/reached", body, 0o600); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		time.Sleep(200 * time.Millisecond)
 	}
 	pause()
+}
+
+func fetch(client *http.Client, url string) ([]byte, error) {
+	response, err := client.Get(url)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answered %s", url, response.Status)
+	}
+	return io.ReadAll(response.Body)
 }

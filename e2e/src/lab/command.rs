@@ -60,8 +60,8 @@ pub fn describe(command: &Command) -> String {
 /// Beside the running program, or one folder up when that is a test, whose program cargo puts into `deps`.
 pub fn lab_init() -> std::io::Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let candidates = [program.with_file_name("lab-init"), program.join("../../lab-init")];
-    candidates.iter().find_map(|candidate| candidate.canonicalize().ok()).ok_or_else(|| {
+    let candidates = program.ancestors().skip(1).take(2).map(|folder| folder.join("lab-init"));
+    candidates.into_iter().find(|candidate| candidate.is_file()).ok_or_else(|| {
         std::io::Error::other(format!(
             "lab-init is not beside {}; build it with `cargo build --package join-e2e`",
             program.display()

@@ -249,6 +249,28 @@ impl<'a> Machine<'a> {
         Ok(network::set_connected(&self.lab.layout, &self.port(), connected)?)
     }
 
+    /// Gives one unit a clock that is off by `offset`, for example `+2h`, from its next start on; `None` undoes it.
+    ///
+    /// Only programs that ask the C library for the time are deceived: Rust programs are, Go programs are not.
+    pub fn set_clock_of_unit(&self, unit: &str, offset: Option<&str>) -> Result<(), Error> {
+        let folder = self.path(format!("/etc/systemd/system/{unit}.d"))?;
+        let file = folder.join("clock.conf");
+        match offset {
+            Some(offset) => {
+                // `faketime` itself knows where this host keeps its library.
+                let printed = self.run(&["faketime", "-f", offset, "sh", "-c", "echo $LD_PRELOAD"])?;
+                let drop_in = format!(
+                    "[Service]\nEnvironment=LD_PRELOAD={}\nEnvironment=FAKETIME={offset}\n",
+                    printed.stdout.trim()
+                );
+                fs::create_dir_all(&folder).map_err(at(&folder))?;
+                fs::write(&file, drop_in).map_err(at(file))?;
+            }
+            None => fs::remove_file(&file).map_err(at(file))?,
+        }
+        self.run(&["systemctl", "daemon-reload"]).map(drop)
+    }
+
     fn import_images(&self) -> Result<(), Error> {
         for name in ["pause", "pod"] {
             let archive = self.lab.image_archive(name);

@@ -1,0 +1,83 @@
+//! Nothing of a lab stays on the host, however its owner ended.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use join_e2e::lab::layout::Layout;
+use join_e2e::lab::{cgroups, remove, wait_until};
+use libtest_mimic::Failed;
+
+/// The victim's part: starts a lab and waits for its end.
+pub fn start_a_lab_and_wait(name: &str) -> anyhow::Result<std::convert::Infallible> {
+    let _lab = super::start(name)?;
+    loop {
+        std::thread::park();
+    }
+}
+
+pub fn a_killed_owner_is_cleaned_up() -> Result<(), Failed> {
+    let layout = Layout::new("t-victim")?;
+    let mut victim =
+        Command::new(std::env::current_exe()?).args([super::VICTIM, layout.name()]).stdin(Stdio::null()).spawn()?;
+    // In the middle of the work: etcd runs, and the API server is about to.
+    let etcd_log = layout.logs().join("etcd.log");
+    wait_until("the victim's etcd to run", Duration::from_mins(1), || {
+        if etcd_log.exists() { Ok(()) } else { Err(format!("no {}", etcd_log.display())) }
+    })?;
+    victim.kill()?;
+    victim.wait()?;
+    assert!(!leftovers(&layout)?.is_empty(), "the victim had made nothing, so this test shows nothing");
+
+    // The next start of the same lab finds its predecessor dead and removes what it left.
+    drop(super::start(layout.name())?);
+    assert_eq!(leftovers(&layout)?, Vec::<String>::new());
+    Ok(())
+}
+
+pub fn two_labs_exist_at_once() -> Result<(), Failed> {
+    let (one, other) = (super::start("t-one")?, super::start("t-other")?);
+    one.add_machine("worker-1")?;
+    other.add_machine("worker-1")?;
+    let left = one.layout().clone();
+    drop(one);
+    assert_eq!(leftovers(&left)?, Vec::<String>::new());
+    // The other one does not notice.
+    other.wait_for_api_server()?;
+    other.machine("worker-1")?.run(&["systemctl", "is-active", "containerd.service"])?;
+    let left = other.layout().clone();
+    remove(left.name())?;
+    assert_eq!(leftovers(&left)?, Vec::<String>::new());
+    Ok(())
+}
+
+/// Everything on the host that bears the lab's name.
+fn leftovers(layout: &Layout) -> Result<Vec<String>, Failed> {
+    let mut found = Vec::new();
+    if layout.folder().exists() {
+        found.push(layout.folder().display().to_string());
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let below = format!("{}/", layout.folder().display());
+    found.extend(mounts.lines().filter(|line| line.contains(&below)).map(str::to_owned));
+    for hierarchy in cgroups::hierarchies()? {
+        let cgroup = hierarchy.mount_point.join(layout.cgroup_root());
+        if cgroup.exists() {
+            found.push(cgroup.display().to_string());
+        }
+    }
+    let prefix = layout.network_namespace("");
+    for namespace in std::fs::read_dir("/run/netns").into_iter().flatten().flatten() {
+        let name = namespace.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&prefix) {
+            found.push(name);
+        }
+    }
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&command).replace('\0', " ");
+        if words.contains(&format!("{}/", layout.cgroup_root())) || words.contains(&below) {
+            found.push(words);
+        }
+    }
+    Ok(found)
+}

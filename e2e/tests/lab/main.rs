@@ -1,0 +1,49 @@
+//! The lab itself: machines are machines, and nothing of a lab stays behind.
+//!
+//! A harness of its own, since the tests share a lab: starting one for each would take most of the time.
+
+mod cleanup;
+mod machines;
+
+use std::process::ExitCode;
+
+use join_e2e::components::{Components, KubernetesMinor};
+use join_e2e::lab::Lab;
+use join_e2e::prerequisites;
+use libtest_mimic::{Arguments, Trial};
+
+/// Started with this argument the program is the victim of a test in `cleanup`: it starts a lab and never ends.
+const VICTIM: &str = "--start-a-lab-and-wait";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, flag, name] = &arguments[..]
+        && flag == VICTIM
+    {
+        cleanup::start_a_lab_and_wait(name)?;
+    }
+    let mut arguments = Arguments::from_args();
+    // One lab, two cores: the tests take turns.
+    arguments.test_threads = Some(1);
+    if !arguments.list {
+        prerequisites::ensure()?;
+    }
+    let conclusion = libtest_mimic::run(
+        &arguments,
+        vec![
+            Trial::test(
+                "two_joined_machines_run_pods_side_by_side",
+                machines::two_joined_machines_run_pods_side_by_side,
+            ),
+            Trial::test("a_killed_owner_leaves_nothing_that_cannot_be_removed", cleanup::a_killed_owner_is_cleaned_up),
+            Trial::test("two_labs_exist_at_once", cleanup::two_labs_exist_at_once),
+        ],
+    );
+    Ok(conclusion.exit_code())
+}
+
+/// A lab of the newest version, removed when dropped.
+fn start(name: &str) -> anyhow::Result<Lab> {
+    let components = Components::build(KubernetesMinor::V1_37)?;
+    Ok(Lab::start(name, KubernetesMinor::V1_37, components)?)
+}

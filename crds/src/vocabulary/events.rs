@@ -1,0 +1,113 @@
+//! Reasons of Events, each with its meaning and the next step for a person.
+
+use std::fmt;
+
+/// Whether an Event calls for attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventSeverity {
+    /// A step was made.
+    Normal,
+    /// Something is not as it should be.
+    Warning,
+}
+
+impl EventSeverity {
+    /// The `type` of an Event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// Defines the event reasons once, so that their names, documentation and texts cannot drift apart.
+macro_rules! event_reasons {
+    ($($name:ident $severity:ident by $action:literal $meaning:literal next $next:literal;)+) => {
+        /// What happened, as an Event tells it. Emitted once for each change, and never the only trace of it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum EventReason {
+            $(
+                #[doc = $meaning]
+                #[doc = ""]
+                #[doc = concat!("Next step: ", $next)]
+                $name,
+            )+
+        }
+
+        impl EventReason {
+            /// Every event reason, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The reason as the API has it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+
+            /// Whether the Event calls for attention.
+            pub const fn severity(self) -> EventSeverity {
+                match self { $(Self::$name => EventSeverity::$severity),+ }
+            }
+
+            /// The `action` of the Event: what the controller was doing.
+            pub const fn action(self) -> &'static str {
+                match self { $(Self::$name => $action),+ }
+            }
+
+            /// What happened, as whole sentences.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning),+ }
+            }
+
+            /// What a person does next, as whole sentences.
+            pub const fn next_step(self) -> &'static str {
+                match self { $(Self::$name => $next),+ }
+            }
+        }
+    };
+}
+
+event_reasons! {
+    MachineBound Normal by "BindMachine"
+        "The request was bound to a machine's key."
+        next "Nothing to do.";
+    MachineRefused Warning by "BindMachine"
+        "A machine that announced itself under this name was not accepted: its key is not the pinned one, another machine claims the same name, or its announcement does not hold."
+        next "Look at the request's MachineBound condition.";
+    TokenIssued Normal by "IssueToken"
+        "A bootstrap token was made for the bound machine."
+        next "Nothing to do.";
+    TokenExpired Warning by "IssueToken"
+        "The bootstrap token ended before the machine used it."
+        next "Look at the request's CredentialIssued condition.";
+    TokenRemoved Normal by "RemoveToken"
+        "The bootstrap token was removed, because it has served or because the request is gone."
+        next "Nothing to do.";
+    CertificateApproved Normal by "DecideCertificateRequest"
+        "A certificate request kept every rule, and was approved."
+        next "Nothing to do.";
+    CertificateDenied Warning by "DecideCertificateRequest"
+        "A certificate request broke a rule, and was denied."
+        next "Look at the rule that the note names, and at who sent the request.";
+    TokenReused Warning by "DecideCertificateRequest"
+        "A token that had already brought its machine a certificate was used to ask for another one."
+        next "Someone else may hold the token. Compare the two requests that the note names, and look at the machine.";
+    NodeRegistered Normal by "WatchNode"
+        "The Node appeared."
+        next "Nothing to do.";
+    NodeReplaced Warning by "WatchNode"
+        "The Node was deleted and made anew, with another UID."
+        next "Look at the request's NodeRegistered condition.";
+    Joined Normal by "WatchNode"
+        "The node is Ready for the first time."
+        next "Nothing to do.";
+    Stalled Warning by "FollowJoin"
+        "The request will not move until a person does something."
+        next "Look at the request's Stalled condition.";
+}
+
+impl fmt::Display for EventReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

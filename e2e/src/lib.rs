@@ -5,6 +5,9 @@
 //! modules). What is made small is the hardware: a machine is a set of Linux namespaces ([`lab`]).
 
 pub mod components;
+pub mod demo;
+pub mod interrupt;
 pub mod lab;
+pub mod operator;
 pub mod prerequisites;
 pub mod progress;

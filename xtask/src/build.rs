@@ -26,3 +26,10 @@ pub fn binaries(package: &str) -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe().context("finding the running program")?;
     Ok(program.with_file_name(""))
 }
+
+/// Builds every program that the lab runs, for debugging.
+pub fn all_binaries() -> anyhow::Result<PathBuf> {
+    binaries("join-controller")?;
+    binaries("join-agent")?;
+    binaries("join-e2e")
+}

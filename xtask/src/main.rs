@@ -1,7 +1,10 @@
 //! `cargo xtask …`: the one place for developer commands.
 
 mod build;
+mod demo;
+mod generate;
 mod lab;
+mod test;
 
 use std::process::ExitCode;
 
@@ -16,14 +19,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Shows the main job: a machine joins a real cluster
+    Demo(demo::DemoArguments),
     /// Runs a real cluster in network namespaces
     #[command(subcommand)]
     Lab(lab::LabCommand),
+    /// Runs every test: format, lints, licences, unit tests, and the end-to-end suites in a lab
+    Test(test::TestArguments),
+    /// Writes the files that are generated from the code (the CRD and the tables in docs)
+    Generate,
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(command) => lab::run(command),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Generate => generate::write(),
     };
     match result {
         Ok(code) => code,

@@ -40,6 +40,9 @@ pub enum Error {
     /// Something did not become so within its time.
     #[error("waited {seconds} s for {what}, in vain; last seen: {seen}")]
     Timeout { what: String, seconds: u64, seen: String },
+    /// Ctrl-C, or a request to terminate.
+    #[error("interrupted")]
+    Interrupted,
     /// kubeadm wrote something that is not understood.
     #[error("failed to read {path}: {reason}")]
     Manifest { path: PathBuf, reason: String },

@@ -36,6 +36,7 @@ use state::{Owner, State};
 pub use teardown::remove;
 
 use crate::components::{Components, KubernetesMinor};
+use crate::interrupt;
 
 /// A running lab. Dropped, it is removed with everything in it, unless [`Lab::keep`] was called.
 pub struct Lab {
@@ -195,6 +196,7 @@ pub fn wait_until<T>(
     loop {
         match condition() {
             Ok(value) => return Ok(value),
+            Err(_) if interrupt::requested() => return Err(Error::Interrupted),
             Err(seen) if began.elapsed() >= limit => {
                 return Err(Error::Timeout { what: what.to_owned(), seconds: limit.as_secs(), seen });
             }

@@ -1,0 +1,219 @@
+//! join-operator in a lab: its manifests, controllers with their own ServiceAccount's rights, and agents as units.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use join_crds::vocabulary;
+use join_trust::pin::PublicKeyPin;
+use join_trust::token::{BootstrapToken, SECRET_NAMESPACE, SECRET_TYPE, SecretSpec};
+
+use crate::lab::command::{self, Error as CommandError};
+use crate::lab::layout::{API_PORT, CONTROL_PLANE};
+use crate::lab::{self, Lab, Machine};
+
+/// The namespace of the operator's own objects.
+pub const NAMESPACE: &str = "join-system";
+/// The controller's ServiceAccount.
+const SERVICE_ACCOUNT: &str = "join-controller";
+
+/// Why the operator could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lab refused.
+    #[error(transparent)]
+    Lab(#[from] lab::Error),
+    /// A program failed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// A file could not be read or written.
+    #[error("failed to access {path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    /// A token could not be made.
+    #[error(transparent)]
+    Token(#[from] join_trust::token::TokenError),
+    /// The cluster's CA could not be read.
+    #[error("failed to compute the pin of {path}: {reason}")]
+    Pin { path: PathBuf, reason: String },
+}
+
+fn at(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.into();
+    move |source| Error::Io { path, source }
+}
+
+/// What a machine's agent needs to find the cluster and to announce the machine: `kubectl njr enroll` of the lab.
+pub struct Enrollment {
+    token: BootstrapToken,
+    pin: String,
+}
+
+impl Enrollment {
+    /// The token itself, for tests that play a thief.
+    pub fn token(&self) -> String {
+        self.token.expose().to_string()
+    }
+}
+
+/// join-operator, installed in a lab.
+pub struct Operator<'a> {
+    lab: &'a Lab,
+    binaries: PathBuf,
+}
+
+impl<'a> Operator<'a> {
+    /// Applies the chart's manifests. `binaries` is the folder with join-controller and join-agent.
+    pub fn install(lab: &'a Lab, binaries: PathBuf) -> Result<Self, Error> {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/join-operator/templates");
+        lab.kubectl_output(&["create", "namespace", NAMESPACE])?;
+        let chart = chart.display().to_string();
+        let apply = ["apply", "--server-side", "--warnings-as-errors", "--filename", &chart];
+        lab.kubectl_output(&apply)?;
+        lab.kubectl_output(&["wait", "--for=condition=Established", "crd/nodejoinrequests.nodejoin.dev"])?;
+        Ok(Self::installed(lab, binaries))
+    }
+
+    /// The operator of a lab in which [`Operator::install`] has been called before.
+    pub fn installed(lab: &'a Lab, binaries: PathBuf) -> Self {
+        Self { lab, binaries }
+    }
+
+    /// The lab that the operator is installed in.
+    pub fn lab(&self) -> &Lab {
+        self.lab
+    }
+
+    /// Starts a controller with its ServiceAccount's rights, as a process of the control plane of that name.
+    pub fn start_controller(&self, replica: &str, arguments: &[&str]) -> Result<(), Error> {
+        let kubeconfig = self.lab.layout().folder().join(format!("{replica}.conf"));
+        let account = ["create", "token", SERVICE_ACCOUNT, "--namespace", NAMESPACE, "--duration=24h"];
+        let token = self.lab.kubectl_output(&account)?;
+        self.lab.write_kubeconfig(&kubeconfig, token.trim())?;
+        let mut controller = self.lab.control_plane_command(&self.binaries.join("join-controller"))?;
+        controller.arg("--kubeconfig").arg(kubeconfig).args(["--namespace", NAMESPACE, "--identity", replica]);
+        controller.args(arguments);
+        self.lab.spawn(replica, controller)?;
+        Ok(())
+    }
+
+    /// Makes an enrollment token that is valid for a day.
+    pub fn enroll(&self) -> Result<Enrollment, Error> {
+        let token = BootstrapToken::generate()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let expires = now + Duration::from_hours(24);
+        let specification = SecretSpec {
+            expires_at: i64::try_from(expires.as_secs()).unwrap_or(i64::MAX),
+            description: "machines of the lab, before they are requested",
+            signing: true,
+            authentication: true,
+            groups: &[vocabulary::GROUP_ENROLL],
+        };
+        let data = specification.string_data(&token)?;
+        let data: std::collections::BTreeMap<_, _> = data.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE,
+            "metadata": {"namespace": SECRET_NAMESPACE, "name": token.id().secret_name()},
+            "stringData": data,
+        });
+        self.apply(&secret.to_string())?;
+        Ok(Enrollment { token, pin: self.ca_pin()? })
+    }
+
+    /// The pin of the cluster's CA, as `kubeadm token create --print-join-command` prints it.
+    pub fn ca_pin(&self) -> Result<String, Error> {
+        let path = self.lab.layout().control_plane_etc().join("pki/ca.crt");
+        let text = fs::read(&path).map_err(at(&path))?;
+        let reason = |reason: String| Error::Pin { path: path.clone(), reason };
+        let block = pem::parse(text).map_err(|failure| reason(failure.to_string()))?;
+        let pin = PublicKeyPin::of_certificate(block.contents()).map_err(|failure| reason(failure.to_string()))?;
+        Ok(pin.to_string())
+    }
+
+    /// Applies objects, as an administrator does.
+    pub fn apply(&self, objects: &str) -> Result<String, Error> {
+        let file = tempfile::NamedTempFile::new_in(self.lab.layout().folder()).map_err(at("a temporary file"))?;
+        fs::write(file.path(), objects).map_err(at(file.path()))?;
+        let path = file.path().display().to_string();
+        Ok(self.lab.kubectl_output(&["apply", "--filename", &path])?)
+    }
+
+    /// Installs the agent on a machine as its package does, with a configuration, and starts it.
+    pub fn install_agent(&self, machine: &Machine<'_>, enrollment: &Enrollment) -> Result<(), Error> {
+        self.prepare_agent(machine, &agent_configuration(machine.name(), enrollment))?;
+        machine.run(&["systemctl", "enable", "--now", "join-agent.service"])?;
+        Ok(())
+    }
+
+    /// Installs the agent on a machine without starting it.
+    pub fn prepare_agent(&self, machine: &Machine<'_>, configuration: &str) -> Result<(), Error> {
+        let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node-agent/packaging");
+        for (source, place) in [
+            (self.binaries.join("join-agent"), "/usr/bin/join-agent"),
+            (packaging.join("join-agent.service"), "/etc/systemd/system/join-agent.service"),
+        ] {
+            let place = machine.path(place)?;
+            fs::copy(&source, &place).map_err(at(source))?;
+        }
+        let file = machine.path("/etc/join-agent/config.yaml")?;
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).map_err(at(folder))?;
+        }
+        fs::write(&file, configuration).map_err(at(&file))?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).map_err(at(&file))?;
+        machine.run(&["systemctl", "daemon-reload"])?;
+        Ok(())
+    }
+
+    /// What the agent on a machine says of itself, for a person.
+    pub fn agent_status(&self, machine: &Machine<'_>) -> String {
+        machine.run(&["join-agent", "status"]).map_or_else(|failure| failure.to_string(), |printed| printed.stdout)
+    }
+
+    /// Runs `kubectl` and returns what it printed.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String, Error> {
+        Ok(self.lab.kubectl_output(arguments)?)
+    }
+
+    /// Copies every log that tells what happened into `folder`.
+    pub fn collect_logs(&self, folder: &Path) -> Result<(), Error> {
+        fs::create_dir_all(folder).map_err(at(folder))?;
+        for entry in fs::read_dir(self.lab.layout().logs()).map_err(at(self.lab.layout().logs()))?.flatten() {
+            fs::copy(entry.path(), folder.join(entry.file_name())).map_err(at(entry.path()))?;
+        }
+        for name in self.lab.machine_names() {
+            let machine = self.lab.machine(&name)?;
+            let path = folder.join(format!("{name}-journal.log"));
+            // A machine that is down has no journal to show; the rest is still worth having.
+            let journal = machine.run(&["journalctl", "--no-pager"]).map_or_else(|error| error.to_string(), |p| p.stdout);
+            fs::write(&path, journal).map_err(at(path))?;
+        }
+        for (file, arguments) in [
+            ("requests.yaml", &["get", "njr", "--output=yaml"][..]),
+            ("requests-described.txt", &["describe", "njr"]),
+            ("csrs.yaml", &["get", "csr", "--output=yaml"]),
+            ("events.txt", &["get", "events", "--all-namespaces"]),
+            ("nodes.yaml", &["get", "nodes", "--output=yaml"]),
+        ] {
+            let path = folder.join(file);
+            let text = command::run(self.lab.kubectl()?.args(arguments)).map_or_else(|e| e.to_string(), |p| p.stdout);
+            fs::write(&path, text).map_err(at(path))?;
+        }
+        Ok(())
+    }
+}
+
+/// The agent's configuration file.
+pub fn agent_configuration(node_name: &str, enrollment: &Enrollment) -> String {
+    serde_json::json!({
+        "apiVersion": "agent.nodejoin.dev/v1alpha1",
+        "kind": "AgentConfiguration",
+        "nodeName": node_name,
+        "discovery": {"bootstrapToken": {
+            "apiServerEndpoint": format!("{CONTROL_PLANE}:{API_PORT}"),
+            "token": enrollment.token.expose().as_str(),
+            "caCertHashes": [enrollment.pin],
+        }},
+    })
+    .to_string()
+}

@@ -1,0 +1,82 @@
+//! Killed at any instant: each half goes on where it was.
+
+use std::time::Duration;
+
+use join_crds::{ConditionType, Reason};
+use join_e2e::lab::wait_until;
+use libtest_mimic::Failed;
+
+use super::support::{CONTROLLER, Suite, condition_of};
+
+/// More writes than any join needs; a join that has not converged by then never will.
+const MOST_WRITES: u32 = 60;
+
+/// A controller that is killed after each single write, and started again, ends where an undisturbed one ends: with
+/// one token and one certificate.
+pub fn controller_after_each_write(suite: &Suite) -> Result<(), Failed> {
+    let name = "crash-1";
+    let operator = suite.operator();
+    let before = audit_lines(suite)?.len();
+    suite.lab().kill_process(CONTROLLER)?;
+    let machine = suite.machine(name)?;
+    suite.announcement(name)?;
+    suite.request(
+        name,
+        &serde_json::json!({
+            "role": "Worker", "machine": {"trust": "FirstUse"}, "addresses": [machine.address()],
+            "nodeRegistration": {"labels": {"node-role.kubernetes.io/edge": ""}},
+        }),
+    )?;
+    let mut kills = 0;
+    while !is_joined(suite, name)? {
+        kills += 1;
+        assert!(kills < MOST_WRITES, "not joined after {kills} kills");
+        operator.start_controller(CONTROLLER, &["--crash-after-writes=1"])?;
+        wait_until("the controller to crash or the join to end", Duration::from_mins(1), || {
+            if suite.lab().process_id(CONTROLLER).is_err() || is_joined(suite, name).unwrap_or(false) {
+                Ok(())
+            } else {
+                Err(format!("running; the request: {:?}", suite.block_on(suite.requests_api().get(name))))
+            }
+        })?;
+    }
+    println!("converged after {kills} kills");
+    assert!(kills > 5, "only {kills} writes were interrupted: the switch does not work");
+    if suite.lab().process_id(CONTROLLER).is_ok() {
+        suite.lab().kill_process(CONTROLLER)?;
+    }
+    operator.start_controller(CONTROLLER, &[])?;
+    suite.wait_until_joined(name)?;
+    suite.wait_for(name, ConditionType::CredentialIssued, "False", Reason::TokenRemoved)?;
+
+    // The audit log is the witness: created is what the API server answered with 201.
+    let created = |resource: &str, prefix: &str| -> Result<Vec<String>, Failed> {
+        let lines = audit_lines(suite)?;
+        let events = lines[before..].iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        Ok(events
+            .filter(|event| event["verb"] == "create" && event["responseStatus"]["code"] == 201)
+            .filter(|event| event["objectRef"]["resource"] == resource)
+            .filter_map(|event| event["objectRef"]["name"].as_str().map(str::to_owned))
+            .filter(|name| name.starts_with(prefix))
+            .collect())
+    };
+    let tokens = created("secrets", "bootstrap-token-")?;
+    assert_eq!(tokens.len(), 1, "tokens: {tokens:?}");
+    let requests = created("certificatesigningrequests", "nodejoin-client-")?;
+    assert_eq!(requests.len(), 1, "client certificate requests: {requests:?}");
+    assert_eq!(suite.join_tokens()?, Vec::<String>::new());
+    Ok(())
+}
+
+fn is_joined(suite: &Suite, name: &str) -> Result<bool, Failed> {
+    let request = suite.block_on(suite.requests_api().get(name))?;
+    let ready = condition_of(&request, ConditionType::Ready).is_some_and(|(status, _)| status == "True");
+    let removed = condition_of(&request, ConditionType::CredentialIssued)
+        .is_some_and(|(_, reason)| reason == Reason::TokenRemoved.as_str());
+    Ok(ready && removed)
+}
+
+fn audit_lines(suite: &Suite) -> Result<Vec<String>, Failed> {
+    let log = suite.lab().layout().control_plane_etc().join("audit.log");
+    Ok(std::fs::read_to_string(log)?.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,85 @@
+//! Joins, end to end, on real clusters: what a user relies on, what an attacker tries, what a crash leaves.
+//!
+//! A harness of its own, since the tests share a lab: each adds machines of its own to it. A test that fails leaves
+//! the logs of everything in `target/e2e/<test>`.
+
+mod crash;
+mod files;
+mod happy;
+mod identity;
+mod kubeadm;
+mod support;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use join_e2e::components::KubernetesMinor;
+use join_e2e::prerequisites;
+use libtest_mimic::{Arguments, Failed, Trial};
+use support::Suite;
+
+type Test = fn(&Suite) -> Result<(), Failed>;
+
+/// Every test, in the order in which they run. Those of one version share one lab.
+const TESTS: &[(KubernetesMinor, &str, Test)] = &[
+    (KubernetesMinor::V1_37, "a_request_for_an_announced_machine_is_carried_out", happy::request_after_the_machine),
+    (KubernetesMinor::V1_37, "a_request_without_a_machine_waits_for_it", happy::request_before_the_machine),
+    (KubernetesMinor::V1_37, "first_use_takes_the_only_announcement", identity::first_use_with_one_announcement),
+    (KubernetesMinor::V1_37, "first_use_refuses_two_announcements", identity::first_use_with_two_announcements),
+    (KubernetesMinor::V1_37, "a_machine_with_another_key_is_refused", identity::another_key),
+    (KubernetesMinor::V1_37, "a_token_is_worth_nothing_for_another_name", identity::another_name),
+    (KubernetesMinor::V1_37, "kubeadm_joins_with_our_token_without_bootstrapsigner", kubeadm::without_bootstrapsigner),
+    (KubernetesMinor::V1_37, "the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
+    (KubernetesMinor::V1_37, "a_controller_killed_after_each_write_converges", crash::controller_after_each_write),
+    (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),
+    (KubernetesMinor::V1_35, "on_1_35_the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
+];
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // One lab, two cores: the tests take turns.
+    arguments.test_threads = Some(1);
+    if !arguments.list {
+        prerequisites::ensure()?;
+    }
+    let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
+    let trials = TESTS
+        .iter()
+        .map(|(minor, name, test)| {
+            let shared = Arc::clone(&shared);
+            Trial::test(*name, move || run(&shared, *minor, name, *test))
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The lab is removed before the exit code is given.
+    drop(shared);
+    Ok(conclusion.exit_code())
+}
+
+fn run(shared: &Mutex<Option<Suite>>, minor: KubernetesMinor, name: &str, test: Test) -> Result<(), Failed> {
+    let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    // One lab at a time: the one of the version before goes first.
+    if slot.as_ref().is_some_and(|suite| suite.minor() != minor) {
+        *slot = None;
+    }
+    let suite = match &mut *slot {
+        Some(suite) => suite,
+        empty => empty.insert(Suite::start(minor)?),
+    };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(suite)));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(text.unwrap_or_else(|| "the test panicked".to_owned()).into())
+    });
+    match outcome {
+        Ok(()) => suite.clean_up(),
+        Err(failure) => {
+            let message = failure.message().unwrap_or_default().to_owned();
+            let folder = suite.collect_logs(name);
+            // The next test starts from nothing: what this one left could be why it fails.
+            *slot = None;
+            Err(format!("{message}\nlogs: {folder}").into())
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `cargo xtask generate`: files in the repository that are made from the code.
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use crate::build::repository;
+
+/// Each generated file: its path in the repository, and what it should contain.
+fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
+    let crd = join_crds::crd_yaml()?;
+    Ok(vec![
+        ("crds/generated/nodejoinrequests.nodejoin.dev.yaml", crd.clone()),
+        ("charts/join-operator/templates/crd.yaml", crd),
+        ("docs/reasons.md", join_crds::vocabulary::reasons_markdown()),
+    ])
+}
+
+pub fn write() -> anyhow::Result<ExitCode> {
+    for (path, content) in files()? {
+        fs::write(repository().join(path), content).with_context(|| format!("writing {path}"))?;
+        println!("{path}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Fails when a file in the repository is not what the code says.
+pub fn check() -> anyhow::Result<()> {
+    for (path, content) in files()? {
+        let found = fs::read_to_string(repository().join(path)).with_context(|| format!("reading {path}"))?;
+        if found != content {
+            bail!("{path} is not what the code generates; run `cargo xtask generate` and commit the result");
+        }
+    }
+    Ok(())
+}

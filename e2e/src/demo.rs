@@ -103,7 +103,7 @@ async fn watch_join(client: Client, lab: &Lab) -> anyhow::Result<Vec<Change>> {
     let path = example().display().to_string();
     let began = Instant::now();
     lab.kubectl_output(&["apply", "--filename", &path])?;
-    println!("  {:>7}  {:<26}{}", "0.00 s", "nodejoinrequest/worker-1", "created");
+    println!("   0.00 s  nodejoinrequest/{MACHINE} created");
     interruptible(async {
         let mut seen: Vec<(String, String, String)> = Vec::new();
         let mut changes = Vec::new();
@@ -135,15 +135,15 @@ async fn watch_join(client: Client, lab: &Lab) -> anyhow::Result<Vec<Change>> {
 /// The states that a person follows: what, status, reason.
 fn states(request: &NodeJoinRequest) -> Vec<(String, String, String)> {
     let Some(status) = &request.status else { return Vec::new() };
-    let mut states: Vec<_> = status
+    let mut followed: Vec<_> = status
         .conditions
         .iter()
         .map(|condition| (condition.type_.clone(), condition.status.clone(), condition.reason.clone()))
         .collect();
     if let Some(agent) = &status.agent {
-        states.push(("  the agent".to_owned(), String::new(), format!("{:?}", agent.step)));
+        followed.push(("  the agent".to_owned(), String::new(), format!("{:?}", agent.step)));
     }
-    states
+    followed
 }
 
 fn is_true(request: &NodeJoinRequest, condition: ConditionType) -> bool {

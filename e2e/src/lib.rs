@@ -4,6 +4,7 @@
 //! kubelet, kube-proxy, containerd and systemd are the real programs ([`components`] builds them from their Go
 //! modules). What is made small is the hardware: a machine is a set of Linux namespaces ([`lab`]).
 
+pub mod bench;
 pub mod components;
 pub mod demo;
 pub mod interrupt;

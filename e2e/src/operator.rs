@@ -185,7 +185,8 @@ impl<'a> Operator<'a> {
             let machine = self.lab.machine(&name)?;
             let path = folder.join(format!("{name}-journal.log"));
             // A machine that is down has no journal to show; the rest is still worth having.
-            let journal = machine.run(&["journalctl", "--no-pager"]).map_or_else(|error| error.to_string(), |p| p.stdout);
+            let journal =
+                machine.run(&["journalctl", "--no-pager"]).map_or_else(|error| error.to_string(), |p| p.stdout);
             fs::write(&path, journal).map_err(at(path))?;
         }
         for (file, arguments) in [

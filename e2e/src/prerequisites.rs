@@ -18,6 +18,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
     ("mount", "mount"),
     ("faketime", "faketime"),
+    ("time", "time"),
 ];
 
 /// What is missing, each entry a sentence that says what to do.

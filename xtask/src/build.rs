@@ -33,3 +33,12 @@ pub fn all_binaries() -> anyhow::Result<PathBuf> {
     binaries("join-agent")?;
     binaries("join-e2e")
 }
+
+/// Builds controller and agent as users get them, and returns the folder that they are in.
+pub fn release_binaries() -> anyhow::Result<PathBuf> {
+    let packages = ["--package", "join-controller", "--package", "join-agent"];
+    let status = cargo().args(["build", "--quiet", "--release", "--bins"]).args(packages).status();
+    let status = status.context("starting cargo")?;
+    ensure!(status.success(), "the release build failed ({status})");
+    Ok(binaries("join-e2e")?.with_file_name("release"))
+}

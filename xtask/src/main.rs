@@ -1,5 +1,6 @@
 //! `cargo xtask …`: the one place for developer commands.
 
+mod bench;
 mod build;
 mod demo;
 mod generate;
@@ -19,6 +20,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measures joins beside kubeadm's
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Shows the main job: a machine joins a real cluster
     Demo(demo::DemoArguments),
     /// Runs a real cluster in network namespaces
@@ -32,6 +36,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Bench(command) => bench::run(&command),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::Test(arguments) => test::run(&arguments),

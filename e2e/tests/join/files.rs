@@ -65,7 +65,10 @@ fn modes(machine: &Machine<'_>) -> Result<Vec<String>, Failed> {
         "%y %m %u %p %l\n",
     ])?;
     let digits_away = |line: &str| {
-        line.split('-').map(|part| if part.bytes().all(|b| b.is_ascii_digit()) { "N" } else { part }).collect::<Vec<_>>().join("-")
+        line.split('-')
+            .map(|part| if part.bytes().all(|b| b.is_ascii_digit()) { "N" } else { part })
+            .collect::<Vec<_>>()
+            .join("-")
     };
     let mut lines: Vec<String> = list
         .stdout

@@ -76,7 +76,9 @@ fn runs_a_pod(suite: &Suite, node: &str) -> Result<(), Failed> {
         }]},
     }))?;
     suite.block_on(pods.create(&PostParams::default(), &pod))?;
-    suite.wait(pods, node, "Running", |pod: &Pod| kube::runtime::wait::Condition::matches_object(&is_pod_running(), Some(pod)))?;
+    suite.wait(pods, node, "Running", |pod: &Pod| {
+        kube::runtime::wait::Condition::matches_object(&is_pod_running(), Some(pod))
+    })?;
     // The API server verifies nothing of the kubelet's serving certificate by default; that logs come back shows that
     // the kubelet serves at all.
     suite.operator().kubectl(&["logs", node])?;

@@ -61,12 +61,8 @@ pub fn another_name(suite: &Suite) -> Result<(), Failed> {
 
     let key = MachineKey::generate()?;
     let request = key.client_csr(&NodeName::parse("wrong-name-1")?)?;
-    let object = csr(
-        "theft",
-        vocabulary::SIGNER_KUBELET_CLIENT,
-        &["digital signature", "client auth"],
-        request.into_bytes(),
-    );
+    let object =
+        csr("theft", vocabulary::SIGNER_KUBELET_CLIENT, &["digital signature", "client auth"], request.into_bytes());
     let api: Api<CertificateSigningRequest> = Api::all(thief);
     suite.block_on(api.create(&PostParams::default(), &object))?;
     let decided = suite.wait(Api::all(suite.client()), "theft", "a decision", |csr: &CertificateSigningRequest| {

@@ -68,9 +68,9 @@ fn run(shared: &Mutex<Option<Suite>>, minor: KubernetesMinor, name: &str, test: 
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(suite)));
     let outcome = outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(text.unwrap_or_else(|| "the test panicked".to_owned()).into())
+        let owned = panic.downcast_ref::<String>().cloned();
+        let said = owned.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
+        Err(said.unwrap_or_else(|| "the test panicked".to_owned()).into())
     });
     match outcome {
         Ok(()) => suite.clean_up(),

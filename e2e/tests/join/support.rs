@@ -108,20 +108,13 @@ impl Suite {
     }
 
     /// Waits until an object of any kind is as it should be; the failure shows the object as it is.
-    pub fn wait<K>(
-        &self,
-        api: Api<K>,
-        name: &str,
-        what: &str,
-        condition: impl Fn(&K) -> bool,
-    ) -> Result<K, Failed>
+    pub fn wait<K>(&self, api: Api<K>, name: &str, what: &str, condition: impl Fn(&K) -> bool) -> Result<K, Failed>
     where
         K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
         let holds = |object: Option<&K>| object.is_some_and(&condition);
-        let waited = self.block_on(async {
-            tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, holds)).await
-        });
+        let waited =
+            self.block_on(async { tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, holds)).await });
         match waited {
             Ok(Ok(Some(object))) => Ok(object),
             Ok(Ok(None)) => Err(format!("{name} vanished while waiting for {what}").into()),
@@ -166,9 +159,7 @@ impl Suite {
             let list = list.map_err(|failure| failure.to_string())?;
             let seen = format!("{} certificate requests", list.items.len());
             let mut announced = list.items.into_iter();
-            announced
-                .find(|one| one.metadata.name.as_deref().is_some_and(|name| name.starts_with(&prefix)))
-                .ok_or(seen)
+            announced.find(|one| one.metadata.name.as_deref().is_some_and(|name| name.starts_with(&prefix))).ok_or(seen)
         });
         Ok(found.map_err(|failure| {
             let machine = self.lab.machine(name).ok();
@@ -193,14 +184,6 @@ impl Suite {
             (groups == group.as_str().unwrap_or_default()).then(|| name.to_owned())
         });
         Ok(ours.collect())
-    }
-
-    /// The signature keys in cluster-info.
-    pub fn signatures(&self) -> Result<Vec<String>, Failed> {
-        let map = self.block_on(
-            Api::<k8s_openapi::api::core::v1::ConfigMap>::namespaced(self.client(), "kube-public").get("cluster-info"),
-        )?;
-        Ok(map.data.unwrap_or_default().into_keys().filter(|key| key.starts_with("jws-kubeconfig-")).collect())
     }
 
     /// Ends what the test made, so that the next one begins with an empty cluster.

@@ -1,0 +1,263 @@
+//! One join, measured.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt};
+use join_crds::{ConditionType, NodeJoinRequest};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{DeleteParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+
+use super::audit::{Mark, Requests};
+use crate::lab::{Lab, Machine, command};
+use crate::operator::{Enrollment, Operator};
+
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A join by join-agent. All durations are from the creation of the request.
+#[derive(Clone, Debug)]
+pub struct OurJoin {
+    /// The token was issued and sealed.
+    pub credential: Duration,
+    /// The kubelet's client certificate was issued.
+    pub certificate: Duration,
+    /// The Node appeared.
+    pub registered: Duration,
+    /// The Node was Ready.
+    pub ready: Duration,
+    /// What the agent itself took, as it reports: discovery, TLS bootstrap and files, without waiting for others.
+    pub agent: Option<Duration>,
+    /// API requests of agent and controller.
+    pub requests: Requests,
+    /// The agent's memory while it waited for the request, in KiB.
+    pub idle_memory: u64,
+    /// The most memory that the agent ever had, in KiB.
+    pub peak_memory: u64,
+}
+
+/// A join by `kubeadm join`. All durations are from the start of the program.
+#[derive(Clone, Debug)]
+pub struct KubeadmJoin {
+    /// The Node appeared.
+    pub registered: Duration,
+    /// The Node was Ready.
+    pub ready: Duration,
+    /// kubeadm ended.
+    pub exit: Duration,
+    /// API requests of kubeadm.
+    pub requests: Requests,
+    /// The most memory that kubeadm ever had, in KiB.
+    pub peak_memory: u64,
+}
+
+/// A start of a kubelet that has all that it needs. All durations are from the start of its unit.
+#[derive(Clone, Debug)]
+pub struct Floor {
+    /// The Node appeared.
+    pub registered: Duration,
+    /// The Node was Ready.
+    pub ready: Duration,
+}
+
+/// What all measurements share.
+pub struct Bench<'a> {
+    lab: &'a Lab,
+    operator: &'a Operator<'a>,
+    enrollment: &'a Enrollment,
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+}
+
+impl<'a> Bench<'a> {
+    pub fn new(lab: &'a Lab, operator: &'a Operator<'a>, enrollment: &'a Enrollment) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let client = runtime.block_on(lab.client())?;
+        Ok(Self { lab, operator, enrollment, runtime, client })
+    }
+
+    fn audit_mark(&self) -> anyhow::Result<Mark> {
+        Ok(Mark::now(self.lab.layout().control_plane_etc().join("audit.log"))?)
+    }
+
+    /// A join by our agent, and then the floor on the same machine.
+    pub fn our_join(&self, name: &str) -> anyhow::Result<(OurJoin, Floor)> {
+        let machine = self.lab.add_machine(name)?;
+        self.operator.install_agent(&machine, self.enrollment)?;
+        self.runtime.block_on(self.announced(name))?;
+        let idle_memory = memory_of_agent(&machine, "VmRSS")?;
+        let mark = self.audit_mark()?;
+        let times = self.runtime.block_on(self.watch_our_join(name, &machine))?;
+        let requests = mark.requests(&["join-agent", "join-controller"])?;
+        let join = OurJoin {
+            credential: times.credential,
+            certificate: times.certificate,
+            registered: times.node.0,
+            ready: times.node.1,
+            agent: self.agent_time(name)?,
+            requests,
+            idle_memory,
+            peak_memory: memory_of_agent(&machine, "VmHWM")?,
+        };
+        let floor = self.floor(&machine)?;
+        machine.power_off()?;
+        Ok((join, floor))
+    }
+
+    async fn announced(&self, name: &str) -> anyhow::Result<()> {
+        let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
+        let prefix = format!("{}{name}-", join_crds::vocabulary::ANNOUNCEMENT_PREFIX);
+        let mut all = watcher(api, watcher::Config::default()).applied_objects().boxed();
+        let found = async {
+            while let Some(request) = all.try_next().await? {
+                if request.metadata.name.is_some_and(|name| name.starts_with(&prefix)) {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("the watch of certificate requests ended")
+        };
+        tokio::time::timeout(PATIENCE, found).await?
+    }
+
+    async fn watch_our_join(&self, name: &str, machine: &Machine<'_>) -> anyhow::Result<OurTimes> {
+        let api: Api<NodeJoinRequest> = Api::all(self.client.clone());
+        let request: NodeJoinRequest = serde_json::from_value(serde_json::json!({
+            "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest", "metadata": {"name": name},
+            "spec": {"role": "Worker", "machine": {"trust": "FirstUse"}, "addresses": [machine.address()]},
+        }))?;
+        let mut versions = watcher(api.clone(), by_name(name)).applied_objects().boxed();
+        let mut nodes = self.node_watch(name).await?;
+        let began = Instant::now();
+        api.create(&PostParams::default(), &request).await?;
+        let conditions = async {
+            let (mut credential, mut certificate) = (None, None);
+            while let Some(request) = versions.try_next().await? {
+                let is_true = |condition| is_true(&request, condition);
+                credential = credential.or_else(|| is_true(ConditionType::CredentialIssued).then(|| began.elapsed()));
+                certificate =
+                    certificate.or_else(|| is_true(ConditionType::ClientCertificateIssued).then(|| began.elapsed()));
+                if let (Some(credential), Some(certificate)) = (credential, certificate) {
+                    return Ok((credential, certificate));
+                }
+            }
+            anyhow::bail!("the watch of the request ended")
+        };
+        let both = futures::future::try_join(conditions, node_times(&mut nodes, began));
+        let ((credential, certificate), node) = tokio::time::timeout(PATIENCE, both).await??;
+        Ok(OurTimes { credential, certificate, node })
+    }
+
+    /// A join by stock kubeadm with a token of its own, whose signature is in cluster-info before it starts.
+    pub fn kubeadm_join(&self, name: &str) -> anyhow::Result<KubeadmJoin> {
+        let machine = self.lab.add_machine(name)?;
+        let mut create = self.lab.control_plane_command(&self.lab.components().kubernetes.join("kubeadm"))?;
+        let line = command::run(create.args(["token", "create", "--print-join-command"]))?.stdout;
+        let token = line.split_whitespace().skip_while(|word| *word != "--token").nth(1).unwrap_or_default();
+        let id = token.split('.').next().unwrap_or_default();
+        let key = format!("{}{id}", join_crds::vocabulary::JWS_KEY_PREFIX);
+        crate::lab::wait_until("the token's signature", PATIENCE, || {
+            let arguments = ["get", "configmap", "cluster-info", "--namespace=kube-public", "--output=yaml"];
+            let map = self.lab.kubectl_output(&arguments).map_err(|failure| failure.to_string())?;
+            if map.contains(&key) { Ok(()) } else { Err(format!("no {key}")) }
+        })?;
+        let mark = self.audit_mark()?;
+        let mut join = machine.command("time")?;
+        join.args(["--format=%M", "--output=/run/kubeadm-memory"])
+            .args(line.split_whitespace())
+            .arg("--ignore-preflight-errors=SystemVerification");
+        let (times, exit) = self.runtime.block_on(async {
+            let mut nodes = self.node_watch(name).await?;
+            let began = Instant::now();
+            let program = tokio::task::spawn_blocking(move || command::run(&mut join).map(|_| began.elapsed()));
+            let times = tokio::time::timeout(PATIENCE, node_times(&mut nodes, began)).await??;
+            anyhow::Ok((times, program.await??))
+        })?;
+        let requests = mark.requests(&["kubeadm"])?;
+        let peak = machine.run(&["cat", "/run/kubeadm-memory"])?.stdout.trim().parse()?;
+        machine.power_off()?;
+        Ok(KubeadmJoin { registered: times.0, ready: times.1, exit, requests, peak_memory: peak })
+    }
+
+    /// Starts the kubelet of a joined machine again, after its Node was deleted.
+    fn floor(&self, machine: &Machine<'_>) -> anyhow::Result<Floor> {
+        machine.run(&["systemctl", "stop", "join-agent.service", "kubelet.service"])?;
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        self.runtime.block_on(nodes.delete(machine.name(), &DeleteParams::default()))?;
+        let mut start = machine.command("systemctl")?;
+        start.args(["start", "kubelet.service"]);
+        let times = self.runtime.block_on(async {
+            let mut nodes = self.node_watch(machine.name()).await?;
+            let began = Instant::now();
+            let program = tokio::task::spawn_blocking(move || command::run(&mut start));
+            let times = tokio::time::timeout(PATIENCE, node_times(&mut nodes, began)).await??;
+            program.await??;
+            anyhow::Ok(times)
+        })?;
+        Ok(Floor { registered: times.0, ready: times.1 })
+    }
+
+    /// A watch that is established before anything happens.
+    async fn node_watch(&self, name: &str) -> anyhow::Result<NodeWatch> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let mut events = watcher(api, by_name(name)).boxed();
+        while let Some(event) = events.try_next().await? {
+            if matches!(event, watcher::Event::InitDone) {
+                return Ok(events);
+            }
+        }
+        anyhow::bail!("the watch of nodes ended")
+    }
+
+    /// What the agent says that it took, among the observations in its status.
+    fn agent_time(&self, name: &str) -> anyhow::Result<Option<Duration>> {
+        let api: Api<NodeJoinRequest> = Api::all(self.client.clone());
+        let request = self.runtime.block_on(api.get(name))?;
+        let observations = request.status.and_then(|status| status.agent).map(|agent| agent.observations);
+        let own = observations.unwrap_or_default().into_iter().find(|one| one.name == OWN_TIME);
+        Ok(own.and_then(|one| one.value.trim_end_matches(" ms").parse().ok()).map(Duration::from_millis))
+    }
+}
+
+/// The name of the agent's observation of its own time.
+const OWN_TIME: &str = "ownTime";
+
+type NodeWatch = futures::stream::BoxStream<'static, watcher::Result<watcher::Event<Node>>>;
+
+struct OurTimes {
+    credential: Duration,
+    certificate: Duration,
+    node: (Duration, Duration),
+}
+
+fn by_name(name: &str) -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={name}"))
+}
+
+fn is_true(request: &NodeJoinRequest, condition: ConditionType) -> bool {
+    let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    conditions.iter().any(|one| one.type_ == condition.as_str() && one.status == "True")
+}
+
+/// When the Node appeared and when it was Ready.
+async fn node_times(events: &mut NodeWatch, began: Instant) -> anyhow::Result<(Duration, Duration)> {
+    let mut registered = None;
+    while let Some(event) = events.try_next().await? {
+        let (watcher::Event::Apply(node) | watcher::Event::InitApply(node)) = event else { continue };
+        let registered = *registered.get_or_insert_with(|| began.elapsed());
+        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+        if conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True") {
+            return Ok((registered, began.elapsed()));
+        }
+    }
+    anyhow::bail!("the watch of nodes ended")
+}
+
+/// One figure of the running agent's memory, in KiB: a line of proc_pid_status(5).
+fn memory_of_agent(machine: &Machine<'_>, line: &str) -> anyhow::Result<u64> {
+    let id = machine.run(&["systemctl", "show", "--property=MainPID", "--value", "join-agent.service"])?.stdout;
+    let status = machine.run(&["cat", &format!("/proc/{}/status", id.trim())])?.stdout;
+    let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+    let value = value.and_then(|text| text.split_whitespace().next());
+    Ok(value.ok_or_else(|| anyhow::anyhow!("no {line} in the agent's status"))?.parse()?)
+}

@@ -75,7 +75,7 @@ fn modes(machine: &Machine<'_>) -> Result<Vec<String>, Failed> {
         .lines()
         // The serving certificate comes when it comes; how it is stored is the kubelet's own affair.
         .filter(|line| !line.contains("kubelet-server-") && !line.contains("/device-plugins"))
-        .map(|line| digits_away(line))
+        .map(digits_away)
         .collect();
     lines.sort();
     Ok(lines)

@@ -26,12 +26,12 @@ pub fn request_after_the_machine(suite: &Suite) -> Result<(), Failed> {
     )?;
     let request = suite.wait_until_joined(machine.name())?;
     let status = request.status.clone().unwrap_or_default();
-    assert_eq!(condition_of(&request, ConditionType::Stalled).unwrap().0, "False");
+    assert_eq!(condition_of(&request, ConditionType::Stalled).map(|(status, _)| status).as_deref(), Some("False"));
     assert_eq!(status.observed_generation, request.metadata.generation);
 
     let node: Node = suite.block_on(Api::all(suite.client()).get(machine.name()))?;
-    assert_eq!(status.node.unwrap().uid, node.metadata.uid.clone().unwrap());
-    let node = suite.wait(Api::all(suite.client()), machine.name(), "labels and taints", |node: &Node| {
+    assert_eq!(status.node.map(|node| node.uid), node.metadata.uid);
+    let node = suite.wait(&Api::all(suite.client()), machine.name(), "labels and taints", |node: &Node| {
         let labels = node.metadata.labels.clone().unwrap_or_default();
         let taints = node.spec.clone().unwrap_or_default().taints.unwrap_or_default();
         labels.contains_key("node-role.kubernetes.io/edge")
@@ -76,7 +76,7 @@ fn runs_a_pod(suite: &Suite, node: &str) -> Result<(), Failed> {
         }]},
     }))?;
     suite.block_on(pods.create(&PostParams::default(), &pod))?;
-    suite.wait(pods, node, "Running", |pod: &Pod| {
+    suite.wait(&pods, node, "Running", |pod: &Pod| {
         kube::runtime::wait::Condition::matches_object(&is_pod_running(), Some(pod))
     })?;
     // The API server verifies nothing of the kubelet's serving certificate by default; that logs come back shows that

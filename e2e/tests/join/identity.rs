@@ -65,7 +65,7 @@ pub fn another_name(suite: &Suite) -> Result<(), Failed> {
         csr("theft", vocabulary::SIGNER_KUBELET_CLIENT, &["digital signature", "client auth"], request.into_bytes());
     let api: Api<CertificateSigningRequest> = Api::all(thief);
     suite.block_on(api.create(&PostParams::default(), &object))?;
-    let decided = suite.wait(Api::all(suite.client()), "theft", "a decision", |csr: &CertificateSigningRequest| {
+    let decided = suite.wait(&Api::all(suite.client()), "theft", "a decision", |csr: &CertificateSigningRequest| {
         csr.status.as_ref().and_then(|status| status.conditions.as_ref()).is_some_and(|all| !all.is_empty())
     })?;
     let status = decided.status.unwrap_or_default();

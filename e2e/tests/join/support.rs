@@ -108,7 +108,7 @@ impl Suite {
     }
 
     /// Waits until an object of any kind is as it should be; the failure shows the object as it is.
-    pub fn wait<K>(&self, api: Api<K>, name: &str, what: &str, condition: impl Fn(&K) -> bool) -> Result<K, Failed>
+    pub fn wait<K>(&self, api: &Api<K>, name: &str, what: &str, condition: impl Fn(&K) -> bool) -> Result<K, Failed>
     where
         K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
     {
@@ -135,7 +135,7 @@ impl Suite {
         reason: Reason,
     ) -> Result<NodeJoinRequest, Failed> {
         let what = format!("{}={status} ({})", condition.as_str(), reason.as_str());
-        self.wait(self.requests_api(), name, &what, |request: &NodeJoinRequest| {
+        self.wait(&self.requests_api(), name, &what, |request: &NodeJoinRequest| {
             condition_of(request, condition).is_some_and(|(seen, why)| seen == status && why == reason.as_str())
         })
     }
@@ -143,7 +143,7 @@ impl Suite {
     /// Waits until a request is Ready and its Node is.
     pub fn wait_until_joined(&self, name: &str) -> Result<NodeJoinRequest, Failed> {
         let request = self.wait_for(name, ConditionType::Ready, "True", Reason::Joined)?;
-        self.wait(Api::all(self.client()), name, "Ready", |node: &Node| {
+        self.wait(&Api::all(self.client()), name, "Ready", |node: &Node| {
             let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
             conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
         })?;

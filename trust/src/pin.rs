@@ -159,3 +159,62 @@ impl fmt::Display for PinSet {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    const PUBLISHED: &str = "sha256:345959acb2c3b2feb87d281961c893f62a314207ef02599f1cc4a5fb255480b3";
+
+    #[test]
+    fn the_published_pin_of_kubeadms_test_certificate_is_computed() {
+        let block = pem::parse(include_str!("../testdata/kubeadm-pin-cert.pem")).unwrap();
+        let pin = PublicKeyPin::of_certificate(block.contents()).unwrap();
+        assert_eq!(pin.to_string(), PUBLISHED);
+        let mut trailing = block.contents().to_vec();
+        trailing.push(0);
+        assert_eq!(PublicKeyPin::of_certificate(&trailing), Err(PinError::Certificate));
+        assert_eq!(PublicKeyPin::of_certificate(b"no certificate"), Err(PinError::Certificate));
+    }
+
+    #[test]
+    fn pins_are_written_in_lower_case_and_read_in_either() {
+        let pin = PublicKeyPin::parse(&PUBLISHED.to_uppercase()).unwrap();
+        assert_eq!(pin.to_string(), PUBLISHED);
+        assert_eq!(PublicKeyPin::parse(PUBLISHED), Ok(pin));
+        assert_eq!(serde_json::to_string(&pin).unwrap(), format!("\"{PUBLISHED}\""));
+        assert_eq!(serde_json::from_str::<PublicKeyPin>(&format!("\"{PUBLISHED}\"")).unwrap(), pin);
+    }
+
+    #[rstest]
+    #[case("xyz", PinError::Shape)]
+    #[case("0011223344", PinError::Shape)]
+    #[case(&format!("{PUBLISHED}{PUBLISHED}"), PinError::Shape)]
+    #[case("", PinError::Shape)]
+    #[case("sha512:00", PinError::Type)]
+    #[case(&format!(" {PUBLISHED}"), PinError::Type)]
+    #[case("sha256:", PinError::Length { digits: 0 })]
+    #[case(&PUBLISHED[..70], PinError::Length { digits: 63 })]
+    #[case(&format!("{PUBLISHED}0"), PinError::Length { digits: 65 })]
+    #[case(&format!("{PUBLISHED}\n"), PinError::Length { digits: 65 })]
+    #[case(&format!("sha256:{}", "g".repeat(64)), PinError::Hex)]
+    #[case(&format!("sha256:{}", "é".repeat(32)), PinError::Hex)]
+    fn what_is_no_pin_is_refused(#[case] text: &str, #[case] expected: PinError) {
+        assert_eq!(PublicKeyPin::parse(text), Err(expected));
+    }
+
+    #[test]
+    fn any_pin_of_a_set_matches_and_an_empty_set_matches_nothing() {
+        let zero = format!("sha256:{}", "0".repeat(64));
+        let pins = PinSet::parse([zero.as_str(), PUBLISHED]).unwrap();
+        assert_eq!(pins.len(), 2);
+        let pin = PublicKeyPin::parse(PUBLISHED).unwrap();
+        assert!(pins.matches(&pin), "the second pin counts as well");
+        assert!(!pins.matches(&PublicKeyPin::of_spki(b"another key")));
+        assert!(!PinSet::default().matches(&pin));
+        assert!(PinSet::default().is_empty());
+        assert_eq!(pins.to_string(), format!("{zero}, {PUBLISHED}"));
+        assert_eq!(PinSet::parse([PUBLISHED, "junk"]), Err(PinError::Shape));
+    }
+}

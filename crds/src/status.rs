@@ -104,7 +104,7 @@ pub struct SealedCredentials {
 }
 
 /// The Node that a request brought about.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct JoinedNode {
@@ -116,6 +116,11 @@ pub struct JoinedNode {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub kubelet_version: Option<String>,
+
+    /// When the node was Ready for the first time. From then on the request's deadline has no meaning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub first_ready: Option<Time>,
 }
 
 /// The newest certificates that were issued to a node.

@@ -9,7 +9,7 @@ use crate::build::repository;
 
 /// Each generated file: its path in the repository, and what it should contain.
 fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
-    let crd = join_crds::crd_yaml()?;
+    let crd = join_crds::generate::crd_yaml()?;
     Ok(vec![
         ("crds/generated/nodejoinrequests.nodejoin.dev.yaml", crd.clone()),
         ("charts/join-operator/templates/crd.yaml", crd),

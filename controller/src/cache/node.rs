@@ -1,0 +1,77 @@
+//! Nodes, as the controller keeps them.
+
+use std::collections::BTreeMap;
+
+use join_trust::UnixSeconds;
+use k8s_openapi::api::core::v1::{Node, Taint};
+
+use super::{Entry, version_number};
+
+/// One Node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeEntry {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`
+    pub uid: String,
+    /// `metadata.resourceVersion`
+    pub version: String,
+    /// `metadata.creationTimestamp`
+    pub created_at: UnixSeconds,
+    /// `metadata.labels`
+    pub labels: BTreeMap<String, String>,
+    /// `spec.taints`
+    pub taints: Vec<Taint>,
+    /// Whether the condition `Ready` is True.
+    pub ready: bool,
+    /// Reason and message of the condition `Ready`.
+    pub readiness: String,
+    /// `status.nodeInfo.kubeletVersion`
+    pub kubelet_version: Option<String>,
+}
+
+impl NodeEntry {
+    /// Reads a Node.
+    pub fn read(node: Node) -> Self {
+        let status = node.status.unwrap_or_default();
+        let ready = status.conditions.unwrap_or_default().into_iter().find(|condition| condition.type_ == "Ready");
+        Self {
+            name: node.metadata.name.unwrap_or_default(),
+            uid: node.metadata.uid.unwrap_or_default(),
+            version: node.metadata.resource_version.unwrap_or_default(),
+            created_at: node.metadata.creation_timestamp.map_or(0, |time| time.0.as_second()),
+            labels: node.metadata.labels.unwrap_or_default(),
+            taints: node.spec.and_then(|spec| spec.taints).unwrap_or_default(),
+            ready: ready.as_ref().is_some_and(|condition| condition.status == "True"),
+            readiness: ready.map_or_else(
+                || "the kubelet has not reported yet".to_owned(),
+                |condition| {
+                    let reason = condition.reason.unwrap_or_default();
+                    format!("{reason}: {}", condition.message.unwrap_or_default())
+                },
+            ),
+            kubelet_version: status.node_info.map(|info| info.kubelet_version),
+        }
+    }
+
+    /// Whether a request has to be looked at again when a Node goes from `before` to this. Heartbeats do not count.
+    pub fn differs_from(&self, before: &Self) -> bool {
+        Self { version: before.version.clone(), ..self.clone() } != *before
+    }
+}
+
+impl Entry for NodeEntry {
+    type Key = ();
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn keys(&self) -> Vec<()> {
+        Vec::new()
+    }
+
+    fn version(&self) -> Option<u64> {
+        version_number(Some(&self.version))
+    }
+}

@@ -1,0 +1,96 @@
+//! Flags and environment of the `join-controller` binary.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Turns NodeJoinRequests into Nodes: mints bootstrap tokens, decides kubelets' certificate requests, labels nodes.
+///
+/// Without --kubeconfig it uses the ServiceAccount of the Pod that it runs in.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "join-controller", version = crate::telemetry::VERSION, max_term_width = 100)]
+pub struct Cli {
+    /// Namespace of the controller's own objects: records, join commands, the lease.
+    #[arg(long, env = "JOIN_CONTROLLER_NAMESPACE", default_value = "join-system")]
+    pub namespace: String,
+
+    /// Kubeconfig file to use instead of the Pod's ServiceAccount.
+    #[arg(long, env = "JOIN_CONTROLLER_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Where joining machines reach the API server. Used only where kube-public/cluster-info is missing and must be made.
+    #[arg(long, env = "JOIN_CONTROLLER_CLUSTER_ENDPOINT", value_name = "HOST:PORT")]
+    pub cluster_endpoint: Option<String>,
+
+    /// Address on which /metrics is served; may be the same as --health-address.
+    #[arg(long, env = "JOIN_CONTROLLER_METRICS_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+    pub metrics_address: SocketAddr,
+
+    /// Address on which /livez and /readyz are served.
+    #[arg(long, env = "JOIN_CONTROLLER_HEALTH_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8081")]
+    pub health_address: SocketAddr,
+
+    /// How log lines are written to standard error.
+    #[arg(long, env = "JOIN_CONTROLLER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// Level of the log, or a filter such as `info,join_controller=debug`.
+    #[arg(long, env = "JOIN_CONTROLLER_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// Name of this replica in the lease; unique among replicas. Default: the host name and a random part.
+    #[arg(long, env = "JOIN_CONTROLLER_IDENTITY", value_name = "NAME")]
+    pub identity: Option<String>,
+
+    /// Most requests that are worked on at the same time.
+    #[arg(long, env = "JOIN_CONTROLLER_CONCURRENCY", value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub concurrency: u16,
+
+    /// Seconds from an approval after which a missing certificate is reported as a missing signer.
+    #[arg(long, env = "JOIN_CONTROLLER_SIGNER_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub signer_timeout_seconds: u32,
+
+    /// Networks that no serving certificate may name, such as the Service network. Repeatable, comma-separated.
+    #[arg(long, env = "JOIN_CONTROLLER_FORBIDDEN_NETWORKS", value_name = "CIDR", value_delimiter = ',')]
+    pub forbidden_networks: Vec<String>,
+
+    /// For tests only: abort the process right after the N-th write to the API server (leases and Events not counted).
+    #[arg(long, env = "JOIN_CONTROLLER_CRASH_AFTER_WRITES", value_name = "N", hide = true)]
+    pub crash_after_writes: Option<u64>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Text for people.
+    Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_need_no_flag() {
+        let cli = Cli::try_parse_from(["join-controller"]).unwrap();
+        assert_eq!(cli.namespace, "join-system");
+        assert_eq!(cli.concurrency, 20);
+        assert_eq!(cli.crash_after_writes, None);
+    }
+
+    #[test]
+    fn unbounded_concurrency_is_refused() {
+        assert!(Cli::try_parse_from(["join-controller", "--concurrency", "0"]).is_err());
+    }
+}

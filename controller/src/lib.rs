@@ -1,0 +1,15 @@
+//! The controller of join-operator: it turns a `NodeJoinRequest` into a Node.
+//!
+//! Decisions are pure functions in [`plan`]; [`act`] carries them out; [`cache`] holds what is known of the cluster;
+//! [`record`] is what the controller itself remembers. [`run`] puts them together.
+
+pub mod act;
+pub mod cache;
+pub mod cli;
+pub mod client;
+pub mod lease;
+pub mod metrics;
+pub mod plan;
+pub mod record;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,180 @@
+//! Prometheus metrics; every name begins with `join_operator_`.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::telemetry::VERSION;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DecisionLabel {
+    signer: String,
+    decision: &'static str,
+    rule: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WatchLabel {
+    watch: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabel {
+    method: String,
+    resource: String,
+    code: u16,
+}
+
+/// All metrics. Cloning shares them.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    reconciles: Family<ResultLabel, Counter>,
+    reconcile_seconds: Histogram,
+    decisions: Family<DecisionLabel, Counter>,
+    stage_seconds: Family<StageLabel, Histogram>,
+    tokens_alive: Gauge,
+    watch_errors: Family<WatchLabel, Counter>,
+    api_requests: Family<RequestLabel, Counter>,
+    leader: Gauge<i64>,
+    cluster_info_writes: Counter<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Makes and registers all metrics.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("join_operator");
+        let metrics = Self {
+            registry: Arc::default(),
+            reconciles: Family::default(),
+            reconcile_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            decisions: Family::default(),
+            stage_seconds: Family::new_with_constructor(stage_histogram),
+            tokens_alive: Gauge::default(),
+            watch_errors: Family::default(),
+            api_requests: Family::default(),
+            leader: Gauge::default(),
+            cluster_info_writes: Counter::default(),
+        };
+        registry.register("build", "Version of this binary", Info::new([("version", VERSION)]));
+        registry.register("reconciles", "Reconciliations by result", metrics.reconciles.clone());
+        registry.register("reconcile_duration_seconds", "Duration of reconciliations", metrics.reconcile_seconds.clone());
+        registry.register("csr_decisions", "Decisions on certificate requests, by the rule that decided", metrics.decisions.clone());
+        registry.register(
+            "join_stage_duration_seconds",
+            "Time from the machine's appearance until a stage of its join was reached",
+            metrics.stage_seconds.clone(),
+        );
+        registry.register("tokens_alive", "Bootstrap tokens that exist and have not expired", metrics.tokens_alive.clone());
+        registry.register("watch_errors", "Errors of watches", metrics.watch_errors.clone());
+        registry.register("api_requests", "Requests to the API server", metrics.api_requests.clone());
+        registry.register("leader", "Whether this replica holds the lease", metrics.leader.clone());
+        registry.register("cluster_info_writes", "Writes of kube-public/cluster-info", metrics.cluster_info_writes.clone());
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+
+    /// Counts one reconciliation.
+    pub fn reconciled(&self, result: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&ResultLabel { result }).inc();
+        self.reconcile_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts one decision on a certificate request.
+    pub fn decided(&self, signer: &str, decision: &'static str, rule: &str) {
+        let label = DecisionLabel { signer: signer.to_owned(), decision, rule: rule.to_owned() };
+        self.decisions.get_or_create(&label).inc();
+    }
+
+    /// Notes that a stage was reached so many seconds after the machine's appearance.
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a join are far below 2^52")]
+    pub fn stage_reached(&self, stage: &'static str, seconds: i64) {
+        self.stage_seconds.get_or_create(&StageLabel { stage }).observe(seconds.max(0) as f64);
+    }
+
+    /// Sets the number of tokens alive.
+    pub fn set_tokens_alive(&self, tokens: usize) {
+        self.tokens_alive.set(i64::try_from(tokens).unwrap_or(i64::MAX));
+    }
+
+    /// Counts one error of a watch.
+    pub fn watch_error(&self, watch: &'static str) {
+        self.watch_errors.get_or_create(&WatchLabel { watch }).inc();
+    }
+
+    /// Counts one request to the API server.
+    pub fn api_request(&self, method: &Method, resource: &str, code: StatusCode) {
+        let label = RequestLabel { method: method.to_string(), resource: resource.to_owned(), code: code.as_u16() };
+        self.api_requests.get_or_create(&label).inc();
+    }
+
+    /// Notes whether this replica leads.
+    pub fn set_leader(&self, leader: bool) {
+        self.leader.set(leader.into());
+    }
+
+    /// Counts one write of cluster-info.
+    pub fn cluster_info_written(&self) {
+        self.cluster_info_writes.inc();
+    }
+
+    /// The metrics in OpenMetrics' text format.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// From half a second to about four hours.
+fn stage_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.5, 2.0, 15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_encoded_with_their_labels() {
+        let metrics = Metrics::new();
+        metrics.reconciled("ok", Duration::from_millis(3));
+        metrics.decided("kubernetes.io/kubelet-serving", "deny", "CommonName");
+        metrics.set_tokens_alive(2);
+        metrics.stage_reached("Ready", -1);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "join_operator_reconciles_total{result=\"ok\"} 1",
+            "join_operator_csr_decisions_total{signer=\"kubernetes.io/kubelet-serving\",decision=\"deny\",rule=\"CommonName\"} 1",
+            "join_operator_tokens_alive 2",
+            "join_operator_join_stage_duration_seconds_sum{stage=\"Ready\"} 0.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.contains(&format!("join_operator_build_info{{version=\"{VERSION}\"}} 1")), "{text}");
+    }
+}

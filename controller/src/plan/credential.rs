@@ -1,0 +1,126 @@
+//! The token: when it is made, where it has to be, and when it goes.
+
+use join_trust::jws;
+
+use super::machine::{self, Binding};
+use super::{Observed, Published, Step};
+use crate::record::{Machine, Record, Token};
+
+/// The next step about the credential.
+pub(super) fn step(observed: &Observed<'_>) -> Option<Step> {
+    let Some(record) = observed.record else {
+        return match machine::binding(observed) {
+            Binding::Found(machine) => mint(observed, Some(machine), observed.now),
+            Binding::NotNeeded => mint(observed, None, observed.now),
+            _ => None,
+        };
+    };
+    if record.node_uid.is_some() {
+        return unsign_later(observed);
+    }
+    let token = record.unspent()?;
+    if let Some(machine) = record.machine.as_ref().and_then(|bound| machine::rebound(observed, bound)) {
+        return Some(Step::Rebind(machine));
+    }
+    if is_over(observed, token) { end(observed, record) } else { provide(observed, record, token) }
+}
+
+/// Whether a token has no future: it has expired, or the join has.
+pub(super) fn is_over(observed: &Observed<'_>, token: &Token) -> bool {
+    observed.now >= token.expires_at || observed.past_deadline()
+}
+
+/// Whether another token may follow one that is over.
+///
+/// Not after the deadline, and not when the machine may come up without one, because its certificate is issued.
+/// A key that is not bound to a machine gets one certificate request in all, whatever became of it.
+pub(super) fn may_mint_again(observed: &Observed<'_>, record: &Record) -> bool {
+    !observed.past_deadline() && !observed.issued() && (record.machine.is_some() || record.chosen.is_none())
+}
+
+/// Whether everything is in place for the machine to use its token.
+pub(super) fn is_delivered(observed: &Observed<'_>, token: &Token) -> bool {
+    let handed_over = if observed.delivers_sealed() {
+        sealed_in_status(observed, token) || sealed_in_memory(observed, token)
+    } else {
+        observed.memory.command == Some(true)
+    };
+    observed.memory.token == Some(true) && is_signed(observed, token) && handed_over
+}
+
+fn mint(observed: &Observed<'_>, machine: Option<Machine>, first_seen: i64) -> Option<Step> {
+    match observed.published {
+        Published::Missing => return observed.settings.can_publish.then_some(Step::Publish),
+        Published::Unusable(_) => return None,
+        Published::Usable { .. } => {}
+    }
+    // A Node of this name that is there already is in the way of every certificate: no token until it is gone.
+    if observed.queue_full || observed.node.is_some() {
+        return None;
+    }
+    let ttl = i64::from(observed.request.spec.token_ttl_seconds);
+    Some(Step::Mint { machine, first_seen, expires_at: observed.now.saturating_add(ttl) })
+}
+
+fn provide(observed: &Observed<'_>, record: &Record, token: &Token) -> Option<Step> {
+    if observed.memory.token != Some(true) {
+        return Some(Step::CreateToken);
+    }
+    match observed.published {
+        Published::Missing if observed.settings.can_publish => return Some(Step::Publish),
+        Published::Missing | Published::Unusable(_) => return None,
+        Published::Usable { .. } if !is_signed(observed, token) => return Some(Step::Sign),
+        Published::Usable { .. } => {}
+    }
+    if record.machine.is_some() {
+        let sealed = sealed_in_status(observed, token) || sealed_in_memory(observed, token);
+        return (!sealed).then_some(Step::Seal);
+    }
+    (observed.memory.command != Some(true)).then_some(Step::WriteCommand)
+}
+
+fn end(observed: &Observed<'_>, record: &Record) -> Option<Step> {
+    if observed.memory.token != Some(false) {
+        return Some(Step::DeleteToken);
+    }
+    if !observed.delivers_sealed() && observed.memory.command != Some(false) {
+        return Some(Step::DeleteCommand);
+    }
+    if observed.signed() {
+        return Some(Step::Unsign);
+    }
+    may_mint_again(observed, record).then(|| mint(observed, record.machine.clone(), record.first_seen)).flatten()
+}
+
+/// Seconds for which the signature of a token that has served is left to others.
+///
+/// Where kube-controller-manager's bootstrapsigner runs it takes the signature out by itself when it sees the Secret
+/// go; where it does not, one write of ours serves all tokens that ended meanwhile.
+pub(super) const UNSIGN_AFTER_SECONDS: i64 = 10;
+
+fn unsign_later(observed: &Observed<'_>) -> Option<Step> {
+    let registered = observed.node.map_or(0, |node| node.created_at);
+    (observed.signed() && observed.now >= registered.saturating_add(UNSIGN_AFTER_SECONDS)).then_some(Step::Unsign)
+}
+
+/// Whether cluster-info has the right signature of this token over its present text.
+fn is_signed(observed: &Observed<'_>, token: &Token) -> bool {
+    let (Published::Usable { info, data }, Some(token)) = (observed.published, token.whole()) else { return false };
+    jws::verify_in(&token, info.text(), data).is_ok()
+}
+
+fn sealed_in_status(observed: &Observed<'_>, token: &Token) -> bool {
+    let Some(status) = &observed.request.status else { return false };
+    let same_token = status.credential.as_ref().is_some_and(|credential| credential.token_id == token.id.as_str());
+    let same_generation = status
+        .sealed_credentials
+        .as_ref()
+        .is_some_and(|sealed| Some(sealed.generation) == observed.request.metadata.generation);
+    same_token && same_generation
+}
+
+fn sealed_in_memory(observed: &Observed<'_>, token: &Token) -> bool {
+    observed.memory.sealed.as_ref().is_some_and(|(id, sealed)| {
+        id == token.id.as_str() && Some(sealed.generation) == observed.request.metadata.generation
+    })
+}

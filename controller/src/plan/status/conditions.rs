@@ -1,0 +1,345 @@
+//! The conditions, each from the facts alone; the summary from the conditions.
+
+use join_crds::conditions::{self, ConditionStatus};
+use join_crds::spec::Trust;
+use join_crds::status::{AgentStep, CheckResult, NodeJoinRequestStatus};
+use join_crds::vocabulary::{ConditionType, Reason};
+use join_trust::pin::PublicKeyPin;
+use join_trust::policy::Decision;
+use join_trust::token::rfc3339;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+
+use super::super::machine::{self, Binding};
+use super::super::node::{self, Relation};
+use super::super::{Observed, Published, certificates, credential};
+use super::{client_requests, is_joined, serving_requests};
+use crate::cache::csr::CsrEntry;
+
+/// One condition's status, reason and message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    status: ConditionStatus,
+    reason: Reason,
+    message: String,
+}
+
+impl Told {
+    fn yes(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: ConditionStatus::True, reason, message: message.into() }
+    }
+
+    fn no(reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: ConditionStatus::False, reason, message: message.into() }
+    }
+
+    fn not_yet() -> Self {
+        Self { status: ConditionStatus::Unknown, reason: Reason::Progressing, message: String::new() }
+    }
+}
+
+/// All conditions; those of the present status are the base, so that transition times stay.
+pub(super) fn conditions(observed: &Observed<'_>, next: &NodeJoinRequestStatus) -> Vec<Condition> {
+    let generation = observed.request.metadata.generation.unwrap_or_default();
+    let now = Timestamp::from_second(observed.now).unwrap_or(Timestamp::UNIX_EPOCH);
+    let mut conditions =
+        observed.request.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    conditions::complete(&mut conditions, generation, now);
+    let steps = steps(observed, next);
+    let ready = ready(observed, &steps);
+    let stalled = stalled(observed, &steps, &ready);
+    let ready = if stalled.reason == Reason::DeadlineExceeded { stalled_ready(&stalled) } else { ready };
+    for (condition_type, told) in
+        steps.into_iter().chain([(ConditionType::Ready, ready), (ConditionType::Stalled, stalled)])
+    {
+        conditions::set(&mut conditions, condition_type, told.status, told.reason, &told.message, generation, now);
+    }
+    conditions
+}
+
+type Steps = [(ConditionType, Told); 5];
+
+fn steps(observed: &Observed<'_>, next: &NodeJoinRequestStatus) -> Steps {
+    let machine = machine_bound(observed);
+    let supported = observed.role_supported();
+    let or_not_yet = |told: &dyn Fn() -> Told| if supported { told() } else { Told::not_yet() };
+    [
+        (ConditionType::MachineBound, machine),
+        (ConditionType::CredentialIssued, or_not_yet(&|| credential_issued(observed))),
+        (ConditionType::ClientCertificateIssued, or_not_yet(&|| client_certificate(observed))),
+        (ConditionType::NodeRegistered, or_not_yet(&|| node_registered(observed))),
+        (ConditionType::ServingCertificateIssued, or_not_yet(&|| serving_certificate(observed, next))),
+    ]
+}
+
+fn machine_bound(observed: &Observed<'_>) -> Told {
+    if !observed.role_supported() {
+        return Told::no(
+            Reason::ControlPlaneNotYetSupported,
+            "role ControlPlane is not carried out by this version; join the machine with kubeadm join --control-plane",
+        );
+    }
+    if let Some(record) = observed.record {
+        return match (&record.machine, &record.chosen) {
+            (Some(bound), _) => {
+                let strangers = machine::strangers(observed, bound);
+                let others =
+                    if strangers.is_empty() { String::new() } else { format!("; refused: {}", list(&strangers)) };
+                let reason = match observed.request.spec.machine.trust {
+                    Trust::Pinned => Reason::MachineKeyPinned,
+                    Trust::FirstUse => Reason::MachineKeyFirstUsed,
+                };
+                Told::yes(reason, format!("machine key {}, announced by {}{others}", bound.public_key, bound.announcement))
+            }
+            (None, Some(chosen)) => Told::yes(
+                Reason::MachineKeyFirstUsed,
+                format!("key {} of the first certificate request, {}", chosen.public_key, chosen.name),
+            ),
+            (None, None) => {
+                Told::no(Reason::WaitingForCertificateRequest, "any machine that has the join command may come")
+            }
+        };
+    }
+    let name = observed.node_name;
+    match machine::binding(observed) {
+        Binding::NotNeeded | Binding::Found(_) => Told::not_yet(),
+        Binding::Waiting => {
+            Told::no(Reason::WaitingForMachine, format!("no machine has announced itself as {name} yet"))
+        }
+        Binding::Invalid(why) => Told::no(Reason::AnnouncementInvalid, why),
+        Binding::Mismatch(keys) => Told::no(
+            Reason::MachineKeyMismatch,
+            format!(
+                "announced: {}; expected {}",
+                list(&keys),
+                observed.request.spec.machine.public_key_hash.as_deref().unwrap_or("a pinned key")
+            ),
+        ),
+        Binding::Conflict(keys) => Told::no(
+            Reason::MachineConflict,
+            format!("{} machines have announced themselves as {name}: {}", keys.len(), list(&keys)),
+        ),
+    }
+}
+
+fn credential_issued(observed: &Observed<'_>) -> Told {
+    let Some(record) = observed.record else {
+        return match (machine::binding(observed), observed.published) {
+            (Binding::Found(_) | Binding::NotNeeded, Published::Unusable(why)) => {
+                Told::no(Reason::ClusterInfoUnusable, why.clone())
+            }
+            (Binding::Found(_) | Binding::NotNeeded, Published::Missing) if !observed.settings.can_publish => {
+                Told::no(Reason::ClusterInfoUnusable, "kube-public/cluster-info does not exist, and --cluster-endpoint is not set")
+            }
+            (Binding::Found(_) | Binding::NotNeeded, _) if observed.queue_full => {
+                Told::no(Reason::Queued, "as many joins are under way as may be")
+            }
+            (Binding::Found(_) | Binding::NotNeeded, _) => Told::not_yet(),
+            _ => Told::no(Reason::WaitingForMachine, "the token is made when the machine is there"),
+        };
+    };
+    let Some(token) = record.unspent() else {
+        return match &record.token {
+            Some(token) => Told::yes(Reason::TokenRemoved, format!("token {} has served and was removed", token.id)),
+            None => Told::not_yet(),
+        };
+    };
+    let until = rfc3339(token.expires_at).unwrap_or_default();
+    if observed.now >= token.expires_at {
+        return Told::no(Reason::TokenExpired, format!("token {} ended at {until} and was removed", token.id));
+    }
+    if credential::is_over(observed, token) {
+        return Told::no(Reason::TokenExpired, format!("token {} was removed because the deadline has passed", token.id));
+    }
+    if let Published::Unusable(why) = observed.published {
+        return Told::no(Reason::ClusterInfoUnusable, why.clone());
+    }
+    if credential::is_delivered(observed, token) {
+        Told::yes(Reason::TokenIssued, format!("token {} is valid until {until}", token.id))
+    } else {
+        Told::not_yet()
+    }
+}
+
+fn client_certificate(observed: &Observed<'_>) -> Told {
+    let Some(record) = observed.record else { return Told::not_yet() };
+    if observed.issued() {
+        let name = record.chosen.as_ref().map_or("", |chosen| chosen.name.as_str());
+        return Told::yes(Reason::CertificateIssued, format!("certificate request {name} was approved and signed"));
+    }
+    let requests = client_requests(observed);
+    if let Some(csr) = observed.chosen_csr().or_else(|| requests.first().copied()) {
+        return pending(observed, csr);
+    }
+    match record.unspent() {
+        Some(token) if credential::is_delivered(observed, token) && !credential::is_over(observed, token) => agent(observed),
+        _ => Told::not_yet(),
+    }
+}
+
+/// What holds a request up that has no certificate.
+fn pending(observed: &Observed<'_>, csr: &CsrEntry) -> Told {
+    let name = &csr.request.name;
+    if csr.request.denied || csr.request.failed {
+        let verdict = csr.verdict.as_deref().unwrap_or("denied");
+        return Told::no(Reason::CertificateRequestDenied, format!("certificate request {name}: {verdict}"));
+    }
+    if csr.request.approved {
+        let waited = csr.approved_at.map_or(0, |at| observed.now.saturating_sub(at));
+        return if waited > observed.settings.signer_timeout {
+            Told::no(Reason::SignerMissing, format!("certificate request {name} was approved, and nobody has signed it"))
+        } else {
+            progressing(csr, format!("certificate request {name} is approved and waits for its signature"))
+        };
+    }
+    match certificates::verdict(observed, csr) {
+        Some(Decision::Wait(finding) | Decision::Deny(finding)) => Told::no(
+            Reason::CertificateRequestWaiting,
+            format!("certificate request {name} waits: {}: {}", finding.rule.as_str(), finding.detail),
+        ),
+        _ => progressing(csr, format!("certificate request {name} is being decided")),
+    }
+}
+
+fn progressing(csr: &CsrEntry, message: String) -> Told {
+    let reason = if csr.is_client() { Reason::Joining } else { Reason::Progressing };
+    Told::no(reason, message)
+}
+
+/// What the agent says it is at. People's evidence; nothing is decided by it.
+fn agent(observed: &Observed<'_>) -> Told {
+    if !observed.delivers_sealed() {
+        return Told::no(Reason::WaitingForCertificateRequest, "the join command is ready and was not used yet");
+    }
+    let Some(agent) = observed.request.status.as_ref().and_then(|status| status.agent.as_ref()) else {
+        return Told::no(Reason::WaitingForAgent, "the credential is sealed to the machine, which has not taken it up yet");
+    };
+    let message = agent.message.as_deref().unwrap_or_default();
+    match agent.step {
+        AgentStep::Failed => {
+            let failed: Vec<_> = agent
+                .checks
+                .iter()
+                .filter(|check| check.result == CheckResult::Failed)
+                .map(|check| format!("{}: {}", check.name, check.message.as_deref().unwrap_or("failed")))
+                .collect();
+            if failed.is_empty() {
+                Told::no(Reason::AgentFailed, message)
+            } else {
+                Told::no(Reason::PreflightFailed, failed.join("; "))
+            }
+        }
+        step if message.is_empty() => Told::no(Reason::Joining, format!("the agent is at step {step:?}")),
+        step => Told::no(Reason::Joining, format!("the agent is at step {step:?}: {message}")),
+    }
+}
+
+fn node_registered(observed: &Observed<'_>) -> Told {
+    let name = observed.node_name;
+    match (node::relation(observed), observed.node) {
+        (Relation::Joined, Some(node)) => Told::yes(Reason::NodeRegistered, format!("Node {name} has UID {}", node.uid)),
+        (Relation::Deleted, _) => Told::no(Reason::NodeDeleted, format!("Node {name}, which joined, was deleted")),
+        (Relation::Replaced, Some(node)) => Told::no(
+            Reason::NodeIdentityMismatch,
+            format!("Node {name} has UID {}, the one that joined had another", node.uid),
+        ),
+        (Relation::Foreign, Some(node)) => Told::no(
+            Reason::NodeAlreadyExists,
+            format!("Node {name} (UID {}) exists and did not come from this request", node.uid),
+        ),
+        _ if observed.issued() => {
+            Told::no(Reason::WaitingForNode, "the certificate is issued; the kubelet has not registered its Node yet")
+        }
+        _ => Told::not_yet(),
+    }
+}
+
+fn serving_certificate(observed: &Observed<'_>, next: &NodeJoinRequestStatus) -> Told {
+    let newest = serving_requests(observed).into_iter().next();
+    let issued = next.certificates.as_ref().and_then(|certificates| certificates.serving.as_ref());
+    let valid = issued.filter(|certificate| certificate.not_after.0.as_second() > observed.now);
+    let open = newest.filter(|csr| !csr.request.issued).map(|csr| pending(observed, csr));
+    match (valid, open) {
+        (Some(certificate), None) => {
+            Told::yes(Reason::CertificateIssued, format!("certificate request {} was approved and signed", certificate.request))
+        }
+        (Some(certificate), Some(open)) => Told::yes(
+            Reason::CertificateIssued,
+            format!("certificate request {} was approved and signed; {}", certificate.request, open.message),
+        ),
+        (None, Some(open)) => open,
+        (None, None) if is_joined(observed) => {
+            Told::no(Reason::NotRequested, "the kubelet asks for none, and serves with a certificate of its own")
+        }
+        (None, None) => Told::not_yet(),
+    }
+}
+
+/// The summary: the node's readiness once it is registered, before that the first step that is not done.
+fn ready(observed: &Observed<'_>, steps: &Steps) -> Told {
+    if let (Relation::Joined, Some(node)) = (node::relation(observed), observed.node) {
+        return if node.ready {
+            Told::yes(Reason::Joined, format!("the machine is node {}, and the node is Ready", node.name))
+        } else {
+            Told::no(Reason::NodeNotReady, node.readiness.clone())
+        };
+    }
+    // What is wrong with the Node stands in the way of everything, whatever the steps before it say.
+    let [machine, credential, certificate, registered, _] = steps;
+    let foreign = [Reason::NodeAlreadyExists, Reason::NodeDeleted, Reason::NodeIdentityMismatch];
+    if foreign.contains(&registered.1.reason) {
+        return registered.1.clone();
+    }
+    let [machine, credential, certificate] = [machine, credential, certificate].map(|(_, told)| told);
+    // With delivery Token the machine is known last: a step that is under way says more than one that waits for it.
+    let later_started = certificate.reason != Reason::Progressing;
+    let in_order = if later_started { [certificate, &registered.1, credential, machine] } else { [machine, credential, certificate, &registered.1] };
+    let first = in_order.into_iter().find(|told| told.status != ConditionStatus::True);
+    first.map_or_else(
+        || Told::no(Reason::Progressing, String::new()),
+        |told| Told { status: ConditionStatus::False, ..told.clone() },
+    )
+}
+
+fn stalled(observed: &Observed<'_>, steps: &Steps, ready: &Told) -> Told {
+    let calm = Told::no(Reason::Progressing, "");
+    if ready.status == ConditionStatus::True {
+        return calm;
+    }
+    if observed.past_deadline() {
+        let seconds = observed.request.spec.deadline_seconds;
+        let message = format!(
+            "not Ready within {seconds} s of the machine's appearance; waited for {}: {}",
+            ready.reason, ready.message
+        );
+        return Told::yes(Reason::DeadlineExceeded, message);
+    }
+    let needs_a_person = match ready.reason {
+        Reason::ControlPlaneNotYetSupported
+        | Reason::MachineConflict
+        | Reason::ClusterInfoUnusable
+        | Reason::NodeAlreadyExists
+        | Reason::NodeDeleted
+        | Reason::NodeIdentityMismatch => true,
+        // A request that was chosen and failed is forgotten, and the machine may ask again; a denied one stays.
+        Reason::CertificateRequestDenied => steps[2].1.reason == Reason::CertificateRequestDenied,
+        Reason::TokenExpired => {
+            observed.record.is_some_and(|record| !credential::may_mint_again(observed, record)) && !observed.issued()
+        }
+        _ => false,
+    };
+    if needs_a_person { Told::yes(ready.reason, ready.message.clone()) } else { calm }
+}
+
+fn stalled_ready(stalled: &Told) -> Told {
+    Told::no(Reason::DeadlineExceeded, stalled.message.clone())
+}
+
+fn list(keys: &[PublicKeyPin]) -> String {
+    /// More keys than anybody compares by eye; whoever floods announcements shall not flood the status.
+    const MOST: usize = 8;
+    let shown: Vec<String> = keys.iter().take(MOST).map(ToString::to_string).collect();
+    let more = keys.len().saturating_sub(MOST);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{rest}", shown.join(", "))
+}

@@ -183,10 +183,24 @@ impl Drop for Lab {
     }
 }
 
-/// Asks again and again, quickly at first, until `condition` holds.
+/// Asks again and again, quickly at first, until `condition` holds; gives up at Ctrl-C.
 ///
 /// `condition` answers `Ok` when it holds and otherwise what it saw, which the error repeats.
 pub fn wait_until<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl FnMut() -> Result<T, String>,
+) -> Result<T, Error> {
+    let outcome = wait_regardless(what, limit, || match condition() {
+        Ok(value) => Ok(Some(value)),
+        Err(_) if interrupt::requested() => Ok(None),
+        Err(seen) => Err(seen),
+    });
+    outcome?.ok_or(Error::Interrupted)
+}
+
+/// Like [`wait_until`], but goes on after Ctrl-C: cleaning up is what Ctrl-C asks for.
+fn wait_regardless<T>(
     what: &str,
     limit: Duration,
     mut condition: impl FnMut() -> Result<T, String>,
@@ -196,7 +210,6 @@ pub fn wait_until<T>(
     loop {
         match condition() {
             Ok(value) => return Ok(value),
-            Err(_) if interrupt::requested() => return Err(Error::Interrupted),
             Err(seen) if began.elapsed() >= limit => {
                 return Err(Error::Timeout { what: what.to_owned(), seconds: limit.as_secs(), seen });
             }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::error::{Error, at};
 use super::layout::Layout;
 use super::state::{State, mounts_below};
-use super::{cgroups, network, wait_until};
+use super::{cgroups, network, wait_regardless};
 
 /// Ends a lab's processes and removes what it made on the host. A lab that does not exist is no error.
 pub fn remove(name: &str) -> Result<(), Error> {
@@ -24,7 +24,7 @@ pub fn remove(name: &str) -> Result<(), Error> {
         }
     }
     // The kernel takes a moment to let go of a cgroup whose last process has just ended.
-    wait_until("the lab's cgroups to be empty", Duration::from_secs(10), || {
+    wait_regardless("the lab's cgroups to be empty", Duration::from_secs(10), || {
         cgroups::remove(&layout.cgroup_root()).map_err(|failure| failure.to_string())
     })?;
     match fs::remove_dir_all(layout.folder()) {
@@ -36,7 +36,7 @@ pub fn remove(name: &str) -> Result<(), Error> {
 /// Kills whatever is in the lab's cgroups. A process cannot leave them, so this finds every one, also those whose
 /// start was not recorded any more.
 fn end_processes(layout: &Layout) -> Result<(), Error> {
-    wait_until("the lab's processes to end", Duration::from_secs(30), || {
+    wait_regardless("the lab's processes to end", Duration::from_secs(30), || {
         let processes = cgroups::processes(&layout.cgroup_root());
         if processes.is_empty() {
             return Ok(());

@@ -1,11 +1,14 @@
 //! Nothing of a lab stays on the host, however its owner ended.
 
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use join_e2e::components::KubernetesMinor;
 use join_e2e::lab::layout::Layout;
 use join_e2e::lab::{cgroups, remove, wait_until};
 use libtest_mimic::Failed;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The victim's part: starts a lab and waits for its end.
 pub fn start_a_lab_and_wait(name: &str) -> anyhow::Result<std::convert::Infallible> {
@@ -30,6 +33,33 @@ pub fn a_killed_owner_is_cleaned_up() -> Result<(), Failed> {
 
     // The next start of the same lab finds its predecessor dead and removes what it left.
     drop(super::start(layout.name())?);
+    assert_eq!(leftovers(&layout)?, Vec::<String>::new());
+    Ok(())
+}
+
+/// The demo's part of [`ctrl_c_ends_the_demo`]; it never gets as far as needing our own programs.
+pub fn run_the_demo(name: &str) -> anyhow::Result<ExitCode> {
+    join_e2e::demo::run(name, KubernetesMinor::V1_37, Path::new("/nonexistent"), false)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn ctrl_c_ends_the_demo() -> Result<(), Failed> {
+    let layout = Layout::new("t-ctrl-c")?;
+    let mut demo = Command::new(std::env::current_exe()?)
+        .args([super::DEMO, layout.name()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let log = layout.logs().join("kube-apiserver.log");
+    wait_until("the demo's API server to be started", Duration::from_mins(1), || {
+        if log.exists() { Ok(()) } else { Err(format!("no {}", log.display())) }
+    })?;
+    let process = i32::try_from(demo.id()).ok().and_then(Pid::from_raw).ok_or("the demo has no process id")?;
+    kill_process(process, Signal::INT)?;
+    let status = demo.wait()?;
+    let said = demo.stderr.take().map(std::io::read_to_string).transpose()?.unwrap_or_default();
+    assert!(!status.success(), "the interrupted demo says that it succeeded: {said}");
+    assert!(said.contains("interrupted"), "the demo said: {said}");
     assert_eq!(leftovers(&layout)?, Vec::<String>::new());
     Ok(())
 }

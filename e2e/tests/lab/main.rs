@@ -14,13 +14,15 @@ use libtest_mimic::{Arguments, Trial};
 
 /// Started with this argument the program is the victim of a test in `cleanup`: it starts a lab and never ends.
 const VICTIM: &str = "--start-a-lab-and-wait";
+/// Started with this argument the program is the demo.
+const DEMO: &str = "--run-the-demo";
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, flag, name] = &arguments[..]
-        && flag == VICTIM
-    {
-        cleanup::start_a_lab_and_wait(name)?;
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, VICTIM, name] => match cleanup::start_a_lab_and_wait(name)? {},
+        [_, DEMO, name] => return cleanup::run_the_demo(name),
+        _ => {}
     }
     let mut arguments = Arguments::from_args();
     // One lab, two cores: the tests take turns.
@@ -36,6 +38,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 machines::two_joined_machines_run_pods_side_by_side,
             ),
             Trial::test("a_killed_owner_leaves_nothing_that_cannot_be_removed", cleanup::a_killed_owner_is_cleaned_up),
+            Trial::test("ctrl_c_ends_the_demo_and_removes_its_lab", cleanup::ctrl_c_ends_the_demo),
             Trial::test("two_labs_exist_at_once", cleanup::two_labs_exist_at_once),
         ],
     );

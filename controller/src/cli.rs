@@ -48,6 +48,12 @@ pub struct Cli {
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,
 
+    /// Most tokens that are alive at the same time; further joins wait. Each has an entry in cluster-info, which every
+    /// joining machine downloads.
+    #[arg(long, env = "JOIN_CONTROLLER_MAX_JOINS_IN_FLIGHT", value_name = "N", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub max_joins_in_flight: u32,
+
     /// Seconds from an approval after which a missing certificate is reported as a missing signer.
     #[arg(long, env = "JOIN_CONTROLLER_SIGNER_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u32).range(1..=3600))]

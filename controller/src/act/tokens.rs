@@ -86,7 +86,7 @@ impl Tokens {
                 name: Some(name.clone()),
                 labels: Some(labels(&record.request_uid)),
                 annotations: Some(node_name(record)),
-                owner_references: request.controller_owner_ref(&()).map(|owner| vec![owner]),
+                owner_references: request.owner_ref(&()).map(|owner| vec![owner]),
                 ..ObjectMeta::default()
             },
             type_: Some("Opaque".to_owned()),

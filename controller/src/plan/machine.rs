@@ -95,3 +95,9 @@ fn invalid(announcements: &[Arc<AnnouncementEntry>]) -> Option<String> {
         .iter()
         .find_map(|entry| entry.announced.as_ref().err().map(|error| format!("announcement {}: {error}", entry.name)))
 }
+
+/// The keys of [`strangers`] as text; none before the request is bound.
+pub(crate) fn refused_keys(observed: &Observed<'_>) -> Vec<String> {
+    let bound = observed.record.and_then(|record| record.machine.as_ref());
+    bound.map(|bound| strangers(observed, bound).iter().map(ToString::to_string).collect()).unwrap_or_default()
+}

@@ -31,6 +31,7 @@ use crate::cache::node::NodeEntry;
 use crate::record::{Chosen, Machine, Record};
 
 pub(crate) use certificates::{api_server_address, foreign_candidates};
+pub(crate) use machine::refused_keys;
 pub(crate) use node::missing_taints;
 pub use status::{next_wake, status};
 

@@ -1,0 +1,238 @@
+//! From a planned step to the write that makes it.
+
+use join_crds::spec::NodeJoinRequest;
+use join_crds::vocabulary::EventReason;
+use join_trust::cluster_info::ClusterInfo;
+use join_trust::jws;
+use join_trust::names::NodeName;
+use join_trust::policy::{Finding, Rule};
+use join_trust::token::BootstrapToken;
+
+use super::{Context, now};
+use crate::act::ActError;
+use crate::act::cluster_info::publish;
+use crate::act::tokens::seal_credential;
+use crate::cache::csr::CsrEntry;
+use crate::cache::node::NodeEntry;
+use crate::plan::{Published, Step};
+use crate::record::{Record, Token};
+use crate::world::Snapshot;
+
+/// Makes one step.
+pub(super) async fn perform(
+    step: &Step,
+    request: &NodeJoinRequest,
+    node_name: &NodeName,
+    snapshot: &Snapshot,
+    context: &Context,
+) -> Result<(), ActError> {
+    let visit = Visit { step: step.name(), request, node_name, snapshot, context };
+    match step {
+        Step::Mint { machine, first_seen, expires_at } => {
+            let fresh = || Record::new(request.uid(), node_name.clone(), *first_seen);
+            let base = snapshot.record().cloned().unwrap_or_else(fresh);
+            let token = BootstrapToken::generate()?;
+            let record = Record {
+                machine: machine.clone(),
+                token: Some(Token {
+                    id: token.id().clone(),
+                    secret: Some(token.secret().clone()),
+                    minted_at: now(),
+                    expires_at: *expires_at,
+                }),
+                chosen: None,
+                ..base
+            };
+            context.records.write(&record).await?;
+            context.notes.remember(request.uid(), |memory| *memory = crate::plan::Memory::default());
+            let key = machine.as_ref().map(|machine| machine.public_key.to_string());
+            visit.log(key.as_deref(), Some(token.id().as_str()));
+        }
+        Step::Rebind(machine) => {
+            context.records.write(&Record { machine: Some(machine.clone()), ..visit.record()? }).await?;
+            visit.log(Some(&machine.public_key.to_string()), None);
+        }
+        Step::CreateToken => {
+            let (record, token, whole) = visit.token()?;
+            context.tokens.create(&record, &token, &whole).await?;
+            context.notes.remember(request.uid(), |memory| memory.token = Some(true));
+            visit.log(None, Some(token.id.as_str()));
+        }
+        Step::Publish => {
+            let publication = context.publication.as_ref().ok_or_else(|| visit.missing("the API server's endpoint"))?;
+            publish(&context.client, publication, &context.world.cluster_info, &context.trust).await?;
+            visit.log(None, None);
+        }
+        Step::Sign => {
+            let (_, token, whole) = visit.token()?;
+            let signature = jws::sign(&whole, visit.info()?.text())?;
+            context.cluster_info.change(jws::data_key(&token.id), Some(signature)).await?;
+            visit.log(None, Some(token.id.as_str()));
+        }
+        Step::Seal => {
+            let (record, token, whole) = visit.token()?;
+            let machine = record.machine.as_ref().ok_or_else(|| visit.missing("the machine"))?;
+            let sealed = seal_credential(request, machine, whole, visit.info()?)?;
+            let id = token.id.as_str().to_owned();
+            context.notes.remember(request.uid(), |memory| memory.sealed = Some((id, sealed)));
+            visit.log(Some(&machine.public_key.to_string()), Some(token.id.as_str()));
+        }
+        Step::WriteCommand => {
+            let (record, token, whole) = visit.token()?;
+            context.tokens.write_command(request, &record, &whole, visit.info()?).await?;
+            context.notes.remember(request.uid(), |memory| memory.command = Some(true));
+            visit.log(None, Some(token.id.as_str()));
+        }
+        Step::Choose(chosen) => {
+            context.records.write(&Record { chosen: Some(chosen.clone()), ..visit.record()? }).await?;
+            visit.log(Some(&chosen.public_key.to_string()), None);
+        }
+        Step::Unchoose => {
+            context.records.write(&Record { chosen: None, ..visit.record()? }).await?;
+            visit.log(None, None);
+        }
+        Step::NoteIssued => {
+            context.records.write(&visit.issued()?).await?;
+            visit.log(None, None);
+        }
+        Step::Approve { uid, public_key, .. } => visit.approve(visit.csr(uid)?, public_key).await?,
+        Step::Deny { uid, finding, .. } => visit.deny(visit.csr(uid)?, finding).await?,
+        Step::EquipLabels => {
+            context.nodes.label(request, visit.node()?).await?;
+            let generation = request.metadata.generation;
+            context.notes.remember(request.uid(), |memory| memory.equipped = generation);
+            visit.log(None, None);
+        }
+        Step::EquipTaints => {
+            context.nodes.taint(request, visit.node()?).await?;
+            visit.log(None, None);
+        }
+        Step::DeleteToken => {
+            let (_, token, _) = visit.token()?;
+            context.tokens.delete(&token.id).await?;
+            context.notes.remember(request.uid(), |memory| memory.token = Some(false));
+            visit.log(None, Some(token.id.as_str()));
+        }
+        Step::DeleteCommand => {
+            context.tokens.delete_command(node_name.as_str()).await?;
+            context.notes.remember(request.uid(), |memory| memory.command = Some(false));
+            visit.log(None, None);
+        }
+        Step::NoteNode { uid } => {
+            let mut record = visit.issued()?;
+            record.node_uid = Some(uid.clone());
+            if let Some(token) = record.token.as_mut() {
+                token.secret = None;
+            }
+            context.records.write(&record).await?;
+            visit.log(None, None);
+        }
+        Step::Unsign => {
+            let record = visit.record()?;
+            let token = record.token.as_ref().ok_or_else(|| visit.missing("the token"))?;
+            context.cluster_info.change(jws::data_key(&token.id), None).await?;
+            visit.log(None, Some(token.id.as_str()));
+        }
+    }
+    Ok(())
+}
+
+struct Visit<'a> {
+    step: &'static str,
+    request: &'a NodeJoinRequest,
+    node_name: &'a NodeName,
+    snapshot: &'a Snapshot,
+    context: &'a Context,
+}
+
+impl<'a> Visit<'a> {
+    fn missing(&self, missing: &'static str) -> ActError {
+        ActError::Premise { step: self.step, missing }
+    }
+
+    fn record(&self) -> Result<Record, ActError> {
+        self.snapshot.record().cloned().ok_or_else(|| self.missing("the record"))
+    }
+
+    /// The record, with its chosen request issued.
+    fn issued(&self) -> Result<Record, ActError> {
+        let mut record = self.record()?;
+        record.chosen.as_mut().ok_or_else(|| self.missing("the chosen certificate request"))?.issued = true;
+        Ok(record)
+    }
+
+    fn token(&self) -> Result<(Record, Token, BootstrapToken), ActError> {
+        let record = self.record()?;
+        let token = record.token.clone().ok_or_else(|| self.missing("the token"))?;
+        let whole = token.whole().ok_or_else(|| self.missing("the token's secret"))?;
+        Ok((record, token, whole))
+    }
+
+    fn info(&self) -> Result<&'a ClusterInfo, ActError> {
+        match self.snapshot.published() {
+            Published::Usable { info, .. } => Ok(info),
+            Published::Missing | Published::Unusable(_) => Err(self.missing("cluster-info")),
+        }
+    }
+
+    fn node(&self) -> Result<&'a NodeEntry, ActError> {
+        self.snapshot.node().ok_or_else(|| self.missing("the Node"))
+    }
+
+    fn csr(&self, uid: &str) -> Result<&'a CsrEntry, ActError> {
+        self.snapshot.csr(uid).ok_or_else(|| self.missing("the certificate request"))
+    }
+
+    async fn approve(&self, csr: &CsrEntry, public_key: &str) -> Result<(), ActError> {
+        let whose = format!("{} (UID {})", self.node_name, self.request.uid());
+        self.context.certificates.approve(csr, &whose, self.table(csr)).await?;
+        self.context.metrics.decided(&csr.request.signer_name, "approve", "All");
+        tracing::info!(
+            request = self.node_name.as_str(),
+            uid = self.request.uid(),
+            csr = csr.request.name,
+            signer = csr.request.signer_name,
+            requester = csr.request.username,
+            key = public_key,
+            decision = "approve",
+            "certificate request approved"
+        );
+        Ok(())
+    }
+
+    async fn deny(&self, csr: &CsrEntry, finding: &Finding) -> Result<(), ActError> {
+        let rule = finding.rule.as_str();
+        self.context.certificates.deny(csr, finding, self.table(csr)).await?;
+        self.context.metrics.decided(&csr.request.signer_name, "deny", rule);
+        tracing::warn!(
+            request = self.node_name.as_str(),
+            uid = self.request.uid(),
+            csr = csr.request.name,
+            signer = csr.request.signer_name,
+            requester = csr.request.username,
+            decision = "deny",
+            rule,
+            detail = finding.detail,
+            "certificate request denied"
+        );
+        let reason = if finding.rule == Rule::SecondCertificate { EventReason::TokenReused } else { EventReason::CertificateDenied };
+        let note = format!("certificate request {}: {rule}: {}", csr.request.name, finding.detail);
+        self.context.events.tell(self.request, reason, &note).await;
+        Ok(())
+    }
+
+    fn table(&self, csr: &CsrEntry) -> &'a crate::cache::Shared<CsrEntry> {
+        if csr.is_client() { &self.context.world.client_csrs } else { &self.context.world.serving_csrs }
+    }
+
+    fn log(&self, key: Option<&str>, token_id: Option<&str>) {
+        tracing::info!(
+            request = self.node_name.as_str(),
+            uid = self.request.uid(),
+            step = self.step,
+            key,
+            token_id,
+            "step made"
+        );
+    }
+}

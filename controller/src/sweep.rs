@@ -1,0 +1,93 @@
+//! What is left of deleted requests.
+//!
+//! A request has no finalizer: deleting one always works, also while no controller runs. Instead, records whose
+//! request is gone are looked for, at every deletion and from time to time, and what they name is removed: the token,
+//! its signature, the join command, and the record last. A controller that dies in between finds the record again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use join_crds::spec::Delivery;
+use join_trust::jws;
+
+use crate::act::ActError;
+use crate::cache::request::RequestKey;
+use crate::plan::Published;
+use crate::reconcile::{Context, now};
+use crate::record::Record;
+
+/// How often records are looked through without a deletion.
+const EVERY: Duration = Duration::from_secs(60);
+/// How soon what could not be removed is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Sweeps for ever.
+pub async fn run(context: Arc<Context>, deletions: Arc<Notify>) {
+    let mut wait = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = deletions.notified() => {}
+        }
+        wait = if sweep(&context).await { EVERY } else { AGAIN };
+    }
+}
+
+/// Removes what deleted requests left. Tells whether nothing was left over.
+async fn sweep(context: &Context) -> bool {
+    let orphans: Vec<Arc<Record>> = {
+        let requests = context.world.requests.read();
+        let records = context.world.records.read();
+        let alive = |record: &Record| requests.count(&RequestKey::Uid(record.request_uid.clone())) > 0;
+        records.iter().filter(|record| !alive(record)).cloned().collect()
+    };
+    let mut clean = true;
+    for record in orphans {
+        match remove(context, &record).await {
+            Ok(removed) => clean &= removed,
+            Err(error) => {
+                clean = false;
+                tracing::warn!(record = record.name, %error, "what a deleted request left could not be removed, it is tried again");
+            }
+        }
+    }
+    let requests = context.world.requests.clone();
+    context.notes.retain(|uid| requests.read().count(&RequestKey::Uid(uid.to_owned())) > 0);
+    context.metrics.set_tokens_alive(context.world.tokens_alive(now()));
+    clean
+}
+
+/// Removes what a record names, if its request is gone for certain. Tells whether it did.
+async fn remove(context: &Context, record: &Record) -> Result<bool, ActError> {
+    if context.notes.is_busy(&record.request_uid) {
+        return Ok(false);
+    }
+    // The table may be behind; what is removed here cannot be made again.
+    let name = record.node_name.as_str();
+    let found = context.requests.get_opt(name).await.map_err(ActError::api("look for NodeJoinRequest", name))?;
+    if found.as_ref().is_some_and(|request| request.uid() == record.request_uid) {
+        return Ok(true);
+    }
+    if let Some(token) = &record.token {
+        if token.secret.is_some() {
+            context.tokens.delete(&token.id).await?;
+        }
+        let key = jws::data_key(&token.id);
+        if let Published::Usable { data, .. } = &*context.world.cluster_info.get()
+            && data.contains_key(&key)
+        {
+            context.cluster_info.change(key, None).await?;
+        }
+    }
+    // A later request of the same name may have a join command of its own already.
+    let successor = found.is_some_and(|request| request.spec.delivery == Delivery::Token);
+    if record.machine.is_none() && !successor {
+        context.tokens.delete_command(name).await?;
+    }
+    context.records.delete(record).await?;
+    tracing::info!(request = name, uid = record.request_uid, "what a deleted request left was removed");
+    Ok(true)
+}

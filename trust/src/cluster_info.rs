@@ -129,7 +129,8 @@ pub fn render(endpoint: &Endpoint, ca: &CaBundle) -> Result<String, ClusterInfoE
         kind: "Config",
         users: None,
     };
-    let options = serde_saphyr::ser_options! { compact_list_indent: true, quote_all: false };
+    // Kubernetes writes lists without indentation and long text on one line.
+    let options = serde_saphyr::ser_options! { compact_list_indent: true, prefer_block_scalars: false };
     serde_saphyr::to_string_with_options(&kubeconfig, options).map_err(|_| ClusterInfoError::Render)
 }
 

@@ -23,12 +23,7 @@ const CLUSTER_INFO: &str = include_str!("../testdata/kubeadm-cluster-info.yaml")
     "",
     "eyJhbGciOiJIUzI1NiIsImtpZCI6Impvc2h1YSJ9..7Ui1ALizW4jXphVUB7xUqC9vLYLL9RZeOFfVLoB7Tgk"
 )]
-#[case(
-    "joshua",
-    "",
-    CONTENT,
-    "eyJhbGciOiJIUzI1NiIsImtpZCI6Impvc2h1YSJ9..UfkqvDGiIFxrMnFseDj9LYJOLNrvjW8aHhF71mvvAs8"
-)]
+#[case("joshua", "", CONTENT, "eyJhbGciOiJIUzI1NiIsImtpZCI6Impvc2h1YSJ9..UfkqvDGiIFxrMnFseDj9LYJOLNrvjW8aHhF71mvvAs8")]
 #[case(
     "abcdef",
     "0123456789abcdef",
@@ -66,7 +61,9 @@ fn what_is_signed_verifies_and_nothing_else_does() {
     assert_eq!(verify(&ours, &format!("{CONTENT}\n"), &signature), mismatch());
     assert_eq!(verify(&token("abcdef.0123456789abcdee"), CONTENT, &signature), mismatch());
     assert!(verify(&token("abcdee.0123456789abcdef"), CONTENT, &signature).is_err());
-    for wrong in ["", ".", "..", &format!("{signature}foo"), &format!("{signature}="), &signature[..signature.len() - 1]] {
+    for wrong in
+        ["", ".", "..", &format!("{signature}foo"), &format!("{signature}="), &signature[..signature.len() - 1]]
+    {
         assert_eq!(verify(&ours, CONTENT, wrong), mismatch(), "{wrong}");
     }
     assert_eq!(verify(&ours, CONTENT, &"a".repeat(10_000_000)), mismatch());

@@ -35,6 +35,8 @@ pub mod pin;
 pub mod pkcs10;
 pub mod policy;
 pub mod sealing;
+#[cfg(test)]
+mod test_support;
 pub mod token;
 
 /// Seconds since 1970-01-01T00:00:00Z, the one form in which times cross this crate's border.

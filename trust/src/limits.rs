@@ -19,6 +19,11 @@ pub const MAX_ALTERNATIVE_NAMES: usize = 32;
 /// Kubernetes limits a whole ConfigMap to 1 MiB.
 pub const MAX_KUBECONFIG_BYTES: usize = 1024 * 1024;
 
+/// The most parser events (scalars, beginnings and ends of lists and maps) of a kubeconfig.
+///
+/// A cluster with its context and user makes about 40, so this leaves room for 500 of them in a discovery file.
+pub const MAX_YAML_EVENTS: usize = 20_000;
+
 /// The longest detached signature string that is compared.
 ///
 /// Header and HMAC of a bootstrap token make 85 bytes.

@@ -59,8 +59,7 @@ fn tokens_compare_by_both_parts() {
 
 #[test]
 fn generated_tokens_are_valid_and_differ() {
-    let tokens: BTreeSet<String> =
-        (0..500).map(|_| BootstrapToken::generate().unwrap().expose().to_string()).collect();
+    let tokens: BTreeSet<String> = (0..500).map(|_| BootstrapToken::generate().unwrap().expose().to_string()).collect();
     assert_eq!(tokens.len(), 500);
     for token in &tokens {
         BootstrapToken::parse(token).unwrap();

@@ -29,8 +29,22 @@ impl Lab {
 
     /// A client with the rights that a kubeconfig file gives.
     pub async fn client_of(&self, path: PathBuf) -> Result<Client, Error> {
-        let kubeconfig =
-            Kubeconfig::read_from(&path).map_err(|source| Error::Kubeconfig { path: path.clone(), source })?;
+        let kubeconfig = read(&path)?;
+        self.build(path, kubeconfig).await
+    }
+
+    /// A client of the administrator's that acts as another user, to try what that user may do.
+    pub async fn client_as(&self, user: &str, groups: &[&str]) -> Result<Client, Error> {
+        let path = self.layout.admin_kubeconfig();
+        let mut kubeconfig = read(&path)?;
+        for authentication in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+            authentication.impersonate = Some(user.to_owned());
+            authentication.impersonate_groups = Some(groups.iter().map(|group| (*group).to_owned()).collect());
+        }
+        self.build(path, kubeconfig).await
+    }
+
+    async fn build(&self, path: PathBuf, kubeconfig: Kubeconfig) -> Result<Client, Error> {
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .map_err(|source| Error::Kubeconfig { path: path.clone(), source })?;
@@ -49,11 +63,17 @@ impl Lab {
         });
         let https = config.rustls_https_connector_with_connector(connector).map_err(setup)?;
         let authentication = config.auth_layer().map_err(setup)?;
+        let impersonation = config.extra_headers_layer().map_err(setup)?;
         let service = tower::ServiceBuilder::new()
             .layer(config.base_uri_layer())
             .option_layer(authentication)
+            .layer(impersonation)
             .map_err(tower::BoxError::from)
             .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https));
         Ok(Client::new(service, config.default_namespace))
     }
+}
+
+fn read(path: &std::path::Path) -> Result<Kubeconfig, Error> {
+    Kubeconfig::read_from(path).map_err(|source| Error::Kubeconfig { path: path.to_owned(), source })
 }

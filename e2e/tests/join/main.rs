@@ -8,6 +8,7 @@ mod files;
 mod happy;
 mod identity;
 mod kubeadm;
+mod policies;
 mod support;
 
 use std::process::ExitCode;
@@ -29,6 +30,13 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     (KubernetesMinor::V1_37, "a_machine_with_another_key_is_refused", identity::another_key),
     (KubernetesMinor::V1_37, "a_token_is_worth_nothing_for_another_name", identity::another_name),
     (KubernetesMinor::V1_37, "kubeadm_joins_with_our_token_without_bootstrapsigner", kubeadm::without_bootstrapsigner),
+    (
+        KubernetesMinor::V1_37,
+        "the_controller_makes_only_short_lived_join_tokens",
+        policies::the_controller_makes_only_short_lived_join_tokens,
+    ),
+    (KubernetesMinor::V1_37, "tokens_ask_their_own_signer_only", policies::tokens_ask_their_own_signer_only),
+    (KubernetesMinor::V1_37, "machines_write_their_own_status_only", policies::machines_write_their_own_status_only),
     (KubernetesMinor::V1_37, "the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
     (KubernetesMinor::V1_37, "a_controller_killed_after_each_write_converges", crash::controller_after_each_write),
     (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),

@@ -111,7 +111,11 @@ impl Observer {
         if call.is_counted_write() {
             let written = self.writes.fetch_add(1, Ordering::SeqCst) + 1;
             if Some(written) == self.crash_after_writes {
-                tracing::warn!(written, resource = call.resource, "aborting after this write, as --crash-after-writes asks");
+                tracing::warn!(
+                    written,
+                    resource = call.resource,
+                    "aborting after this write, as --crash-after-writes asks"
+                );
                 std::process::abort();
             }
         }

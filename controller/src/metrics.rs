@@ -1,7 +1,7 @@
 //! Prometheus metrics; every name begins with `join_operator_`.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -83,18 +83,34 @@ impl Metrics {
         };
         registry.register("build", "Version of this binary", Info::new([("version", VERSION)]));
         registry.register("reconciles", "Reconciliations by result", metrics.reconciles.clone());
-        registry.register("reconcile_duration_seconds", "Duration of reconciliations", metrics.reconcile_seconds.clone());
-        registry.register("csr_decisions", "Decisions on certificate requests, by the rule that decided", metrics.decisions.clone());
+        registry.register(
+            "reconcile_duration_seconds",
+            "Duration of reconciliations",
+            metrics.reconcile_seconds.clone(),
+        );
+        registry.register(
+            "csr_decisions",
+            "Decisions on certificate requests, by the rule that decided",
+            metrics.decisions.clone(),
+        );
         registry.register(
             "join_stage_duration_seconds",
             "Time from the machine's appearance until a stage of its join was reached",
             metrics.stage_seconds.clone(),
         );
-        registry.register("tokens_alive", "Bootstrap tokens that exist and have not expired", metrics.tokens_alive.clone());
+        registry.register(
+            "tokens_alive",
+            "Bootstrap tokens that exist and have not expired",
+            metrics.tokens_alive.clone(),
+        );
         registry.register("watch_errors", "Errors of watches", metrics.watch_errors.clone());
         registry.register("api_requests", "Requests to the API server", metrics.api_requests.clone());
         registry.register("leader", "Whether this replica holds the lease", metrics.leader.clone());
-        registry.register("cluster_info_writes", "Writes of kube-public/cluster-info", metrics.cluster_info_writes.clone());
+        registry.register(
+            "cluster_info_writes",
+            "Writes of kube-public/cluster-info",
+            metrics.cluster_info_writes.clone(),
+        );
         Self { registry: Arc::new(registry), ..metrics }
     }
 

@@ -21,8 +21,8 @@ use crate::act::cluster_info::{ClusterInfoWriter, Publication};
 use crate::act::events::Events;
 use crate::act::node::Nodes;
 use crate::act::records::Records;
-use crate::act::tokens::Tokens;
 use crate::act::status;
+use crate::act::tokens::Tokens;
 use crate::cache::version_number;
 use crate::metrics::Metrics;
 use crate::plan::{self, Memory, Settings};
@@ -32,6 +32,8 @@ use crate::world::World;
 const MOST_STEPS: usize = 24;
 /// How long one visit may take.
 const VISIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a status waits for the certificate that was just approved.
+const AFTER_APPROVAL: Duration = Duration::from_secs(2);
 /// Waits after failures in a row: doubled from the first to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
@@ -173,7 +175,8 @@ pub async fn reconcile(request: Arc<NodeJoinRequest>, context: Arc<Context>) -> 
     let started = Instant::now();
     let uid = request.uid().to_owned();
     let busy = Busy::mark(&context.notes, &uid);
-    let outcome = tokio::time::timeout(VISIT_TIMEOUT, visit(request, &context)).await.unwrap_or(Err(ReconcileError::Timeout));
+    let outcome =
+        tokio::time::timeout(VISIT_TIMEOUT, visit(request, &context)).await.unwrap_or(Err(ReconcileError::Timeout));
     drop(busy);
     let result = match &outcome {
         Ok(_) => {
@@ -228,8 +231,12 @@ async fn visit(request: Arc<NodeJoinRequest>, context: &Context) -> Result<Actio
             return Ok(Action::await_change());
         }
     };
-    // The status tells of what was done also when the next step failed.
     let stepped = make_steps(&request, &node_name, context).await;
+    // A signer takes some ten milliseconds. The visit that its certificate triggers writes one status for both.
+    if matches!(stepped, Ok(Stepped { approved: true })) {
+        return Ok(Action::requeue(AFTER_APPROVAL));
+    }
+    // The status tells of what was done also when the next step failed.
     let wake = write_status(&request, &node_name, context).await;
     stepped?;
     Ok(Action::requeue(jittered_resync(wake?)))
@@ -241,22 +248,40 @@ fn jittered_resync(seconds: i64) -> Duration {
     if seconds >= 60 { wait + wait.saturating_sub(jittered(wait)) } else { wait }
 }
 
-async fn make_steps(request: &NodeJoinRequest, node_name: &NodeName, context: &Context) -> Result<(), ReconcileError> {
+/// What the steps of one visit came to.
+#[derive(Debug, Clone, Copy)]
+struct Stepped {
+    /// Whether a certificate request was approved.
+    approved: bool,
+}
+
+async fn make_steps(
+    request: &NodeJoinRequest,
+    node_name: &NodeName,
+    context: &Context,
+) -> Result<Stepped, ReconcileError> {
+    let mut approved = false;
     for made in 0..=MOST_STEPS {
         let now = now();
-        let snapshot = context.world.snapshot(request, context.notes.memory(request.uid()), now, context.most_in_flight);
+        let snapshot =
+            context.world.snapshot(request, context.notes.memory(request.uid()), now, context.most_in_flight);
         let Some(step) = plan::next_step(&snapshot.observe(now, &context.settings, request, node_name)) else {
-            return Ok(());
+            return Ok(Stepped { approved });
         };
         if made == MOST_STEPS {
             return Err(ReconcileError::Endless { step: step.name() });
         }
         perform::perform(&step, request, node_name, &snapshot, context).await?;
+        approved |= matches!(step, plan::Step::Approve { .. });
     }
-    Ok(())
+    Ok(Stepped { approved })
 }
 
-async fn write_status(request: &NodeJoinRequest, node_name: &NodeName, context: &Context) -> Result<i64, ReconcileError> {
+async fn write_status(
+    request: &NodeJoinRequest,
+    node_name: &NodeName,
+    context: &Context,
+) -> Result<i64, ReconcileError> {
     let now = now();
     let snapshot = context.world.snapshot(request, context.notes.memory(request.uid()), now, context.most_in_flight);
     let observed = snapshot.observe(now, &context.settings, request, node_name);
@@ -298,7 +323,7 @@ mod tests {
     #[test]
     fn a_written_status_counts_until_the_watch_has_caught_up() {
         let at = |version: &str| {
-            let mut request = crate::plan::test_request();
+            let mut request = plan::tests::request("worker-7", &serde_json::json!({}));
             request.metadata.resource_version = Some(version.to_owned());
             Arc::new(request)
         };

@@ -370,11 +370,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn machine() -> impl Strategy<Value = Machine> {
-        (any::<[u8; 8]>(), proptest::collection::btree_set(any::<IpAddr>(), 0..4)).prop_map(|(key, addresses)| Machine {
-            public_key: PublicKeyPin::of_spki(&key),
-            sealing_key: SealingKey::generate().unwrap().public(),
-            announcement: "nodejoin-machine-worker-7-0123456789abcdef".to_owned(),
-            addresses,
+        (any::<[u8; 8]>(), proptest::collection::btree_set(any::<IpAddr>(), 0..4)).prop_map(|(key, addresses)| {
+            Machine {
+                public_key: PublicKeyPin::of_spki(&key),
+                sealing_key: SealingKey::generate().unwrap().public(),
+                announcement: "nodejoin-machine-worker-7-0123456789abcdef".to_owned(),
+                addresses,
+            }
         })
     }
 

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use join_crds::spec::NodeJoinRequest;
 use join_trust::ca_bundle::{CaBundle, CaBundleError, CaTrust};
 use join_trust::endpoint::{Endpoint, EndpointError};
+use kube::runtime::Controller;
 use kube::runtime::controller::{Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Store, store};
-use kube::runtime::Controller;
 use kube::{Api, Client};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
@@ -86,7 +86,10 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
 
     let mut servers = JoinSet::new();
     if cli.health_address == cli.metrics_address {
-        servers.spawn(serve(cli.health_address, health_routes(Arc::clone(&health)).merge(metrics_routes(metrics.clone()))));
+        servers.spawn(serve(
+            cli.health_address,
+            health_routes(Arc::clone(&health)).merge(metrics_routes(metrics.clone())),
+        ));
     } else {
         servers.spawn(serve(cli.health_address, health_routes(Arc::clone(&health))));
         servers.spawn(serve(cli.metrics_address, metrics_routes(metrics.clone())));
@@ -111,7 +114,9 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
         ended = servers.join_next() => Err(server_ended(ended)),
     };
     // A lost lease is another's; one that is still ours is given up, so that the next replica starts at once.
-    if !matches!(outcome, Err(RunError::Lease(_))) && let Err(error) = candidate.release().await {
+    if !matches!(outcome, Err(RunError::Lease(_)))
+        && let Err(error) = candidate.release().await
+    {
         tracing::warn!(%error, "the lease could not be given up; it expires by itself");
     }
     outcome
@@ -295,9 +300,8 @@ impl OwnCluster {
     fn read(cli: &Cli, config: &kube::Config) -> Result<Self, RunError> {
         let given = cli.cluster_endpoint.as_deref().map(Endpoint::parse).transpose().map_err(RunError::Endpoint)?;
         // A kubeconfig's address is one that is reached from outside; that of the Service is not.
-        let from_kubeconfig = || {
-            cli.kubeconfig.as_ref().and_then(|_| Endpoint::parse_url(&config.cluster_url.to_string()).ok())
-        };
+        let from_kubeconfig =
+            || cli.kubeconfig.as_ref().and_then(|_| Endpoint::parse_url(&config.cluster_url.to_string()).ok());
         let endpoint = given.or_else(from_kubeconfig);
         let Some(certificates) = &config.root_cert else {
             return Ok(Self { publication: None, trust: CaTrust::UnsafeAny });

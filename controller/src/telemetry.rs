@@ -28,8 +28,8 @@ pub enum TelemetryError {
 
 /// Installs the log output on standard error.
 pub fn install(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(level)
-        .map_err(|source| TelemetryError::Filter { level: level.to_owned(), source })?;
+    let filter =
+        EnvFilter::try_new(level).map_err(|source| TelemetryError::Filter { level: level.to_owned(), source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),

@@ -74,7 +74,10 @@ impl World {
         let record = self.records.read().get(&join_crds::vocabulary::record_name(request.uid())).cloned();
         let mut keys = vec![CsrKey::Node(name.to_owned())];
         keys.extend(
-            record.as_ref().and_then(|record| record.token.as_ref()).map(|token| CsrKey::Token(token.id.as_str().to_owned())),
+            record
+                .as_ref()
+                .and_then(|record| record.token.as_ref())
+                .map(|token| CsrKey::Token(token.id.as_str().to_owned())),
         );
         let mut csrs = Vec::new();
         for table in [&self.client_csrs, &self.serving_csrs] {
@@ -189,7 +192,11 @@ pub struct Feeds<'a> {
 
 impl Feeds<'_> {
     /// Starts all watches, and returns what becomes true when each has been filled.
-    pub fn start(&self, tasks: &mut JoinSet<&'static str>, writer: Writer<NodeJoinRequest>) -> Vec<watch::Receiver<bool>> {
+    pub fn start(
+        &self,
+        tasks: &mut JoinSet<&'static str>,
+        writer: Writer<NodeJoinRequest>,
+    ) -> Vec<watch::Receiver<bool>> {
         vec![
             self.requests(tasks, writer),
             self.announcements(tasks),
@@ -201,23 +208,35 @@ impl Feeds<'_> {
         ]
     }
 
-    fn requests(&self, tasks: &mut JoinSet<&'static str>, mut writer: Writer<NodeJoinRequest>) -> watch::Receiver<bool> {
+    fn requests(
+        &self,
+        tasks: &mut JoinSet<&'static str>,
+        mut writer: Writer<NodeJoinRequest>,
+    ) -> watch::Receiver<bool> {
         let (filled, is_filled) = watch::channel(false);
-        let (table, triggers, deletions) = (self.world.requests.clone(), self.triggers.clone(), Arc::clone(self.deletions));
+        let (table, triggers, deletions) =
+            (self.world.requests.clone(), self.triggers.clone(), Arc::clone(self.deletions));
         let api: Api<DeserializeGuard<NodeJoinRequest>> = Api::all(self.client.clone());
         let metrics = self.metrics.clone();
         tasks.spawn(async move {
             feed::run("requests", api, watch_config(), metrics, filled, move |event| {
                 let Some(event) = readable(event) else { return };
                 writer.apply_watcher_event(&event);
-                absorb(&table, event, |request| Some(RequestEntry::read(&request)), |before, after| {
-                    if after.is_none() || before.is_some_and(|before| after.is_some_and(|after| after.uid != before.uid)) {
-                        deletions.notify_one();
-                    }
-                    if let Some(after) = after {
-                        triggers.send(&after.name);
-                    }
-                });
+                absorb(
+                    &table,
+                    event,
+                    |request| Some(RequestEntry::read(&request)),
+                    |before, after| {
+                        if after.is_none()
+                            || before.is_some_and(|before| after.is_some_and(|after| after.uid != before.uid))
+                        {
+                            deletions.notify_one();
+                        }
+                        if let Some(after) = after {
+                            triggers.send(&after.name);
+                        }
+                    },
+                );
             })
             .await;
             "requests"
@@ -229,14 +248,20 @@ impl Feeds<'_> {
         let (filled, is_filled) = watch::channel(false);
         let (table, notify) = (self.world.announcements.clone(), self.notifier());
         let api: Api<CertificateSigningRequest> = Api::all(self.client.clone());
-        let (config, metrics) = (watch_config().fields(&format!("spec.signerName={ANNOUNCEMENT_SIGNER}")), self.metrics.clone());
+        let (config, metrics) =
+            (watch_config().fields(&format!("spec.signerName={ANNOUNCEMENT_SIGNER}")), self.metrics.clone());
         tasks.spawn(async move {
             feed::run("announcements", api, config, metrics, filled, move |event| {
-                absorb(&table, event, |object| AnnouncementEntry::read(&object), |before, after| {
-                    for name in [before, after].into_iter().flatten().filter_map(|entry| entry.claimed.as_deref()) {
-                        notify(name);
-                    }
-                });
+                absorb(
+                    &table,
+                    event,
+                    |object| AnnouncementEntry::read(&object),
+                    |before, after| {
+                        for name in [before, after].into_iter().flatten().filter_map(|entry| entry.claimed.as_deref()) {
+                            notify(name);
+                        }
+                    },
+                );
             })
             .await;
             "announcements"
@@ -257,15 +282,17 @@ impl Feeds<'_> {
         let (config, metrics) = (watch_config().fields(&format!("spec.signerName={signer}")), self.metrics.clone());
         tasks.spawn(async move {
             feed::run(name, api, config, metrics, filled, move |event| {
-                absorb(&table, event, CsrEntry::read, |before, after| match after.or(before).and_then(CsrEntry::requester) {
-                    Some(CsrKey::Node(name)) => notify(&name),
-                    Some(CsrKey::Token(id)) => {
-                        let records = records.read();
-                        for record in records.find(&RecordKey::Token(id)) {
-                            notify(record.node_name.as_str());
+                absorb(&table, event, CsrEntry::read, |before, after| {
+                    match after.or(before).and_then(CsrEntry::requester) {
+                        Some(CsrKey::Node(name)) => notify(&name),
+                        Some(CsrKey::Token(id)) => {
+                            let records = records.read();
+                            for record in records.find(&RecordKey::Token(id)) {
+                                notify(record.node_name.as_str());
+                            }
                         }
+                        None => {}
                     }
-                    None => {}
                 });
             })
             .await;
@@ -281,15 +308,20 @@ impl Feeds<'_> {
         let metrics = self.metrics.clone();
         tasks.spawn(async move {
             feed::run("nodes", api, watch_config(), metrics, filled, move |event| {
-                absorb(&table, event, |node| Some(NodeEntry::read(node)), |before, after| {
-                    let news = match (before, after) {
-                        (Some(before), Some(after)) => after.differs_from(before),
-                        _ => true,
-                    };
-                    if let Some(node) = after.or(before).filter(|_| news) {
-                        notify(&node.name);
-                    }
-                });
+                absorb(
+                    &table,
+                    event,
+                    |node| Some(NodeEntry::read(node)),
+                    |before, after| {
+                        let news = match (before, after) {
+                            (Some(before), Some(after)) => after.differs_from(before),
+                            _ => true,
+                        };
+                        if let Some(node) = after.or(before).filter(|_| news) {
+                            notify(&node.name);
+                        }
+                    },
+                );
             })
             .await;
             "nodes"
@@ -400,7 +432,12 @@ fn announce(
 fn readable(event: Event<DeserializeGuard<NodeJoinRequest>>) -> Option<Event<NodeJoinRequest>> {
     let open = |guard: DeserializeGuard<NodeJoinRequest>| {
         let name = guard.name_any();
-        guard.0.inspect_err(|error| tracing::error!(request = name, %error, "a request cannot be read, and is passed over")).ok()
+        guard
+            .0
+            .inspect_err(
+                |error| tracing::error!(request = name, %error, "a request cannot be read, and is passed over"),
+            )
+            .ok()
     };
     Some(match event {
         Event::Init => Event::Init,

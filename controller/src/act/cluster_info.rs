@@ -137,7 +137,8 @@ pub async fn publish(
     let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), KUBE_PUBLIC);
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), KUBE_PUBLIC);
     existing(roles.create(&params, &role).await).map_err(ActError::api("create role", CLUSTER_INFO_ROLE))?;
-    existing(bindings.create(&params, &binding).await).map_err(ActError::api("create role binding", CLUSTER_INFO_ROLE))?;
+    existing(bindings.create(&params, &binding).await)
+        .map_err(ActError::api("create role binding", CLUSTER_INFO_ROLE))?;
     let created = maps.create(&params, &map).await.map_err(ActError::api("create", "kube-public/cluster-info"))?;
     shared.saw(&created, trust);
     Ok(())
@@ -160,7 +161,13 @@ mod tests {
 
     #[test]
     fn a_batch_names_its_keys_and_no_other() {
-        let batch = [change("a", Some("1")), change("b", None), change("a", Some("2")), change("c", Some("3")), change("c", None)];
+        let batch = [
+            change("a", Some("1")),
+            change("b", None),
+            change("a", Some("2")),
+            change("c", Some("3")),
+            change("c", None),
+        ];
         assert_eq!(merge_patch(&batch), json!({"data": {"a": "2", "b": null, "c": null}}));
     }
 }

@@ -17,8 +17,10 @@ pub struct Events(Recorder);
 impl Events {
     /// Writes with this client, as this replica.
     pub fn new(client: Client, identity: &str) -> Self {
-        let reporter =
-            Reporter { controller: REPORTING_CONTROLLER.to_owned(), instance: Some(identity.chars().take(128).collect()) };
+        let reporter = Reporter {
+            controller: REPORTING_CONTROLLER.to_owned(),
+            instance: Some(identity.chars().take(128).collect()),
+        };
         Self(Recorder::new(client, reporter))
     }
 

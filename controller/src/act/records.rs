@@ -31,7 +31,10 @@ impl Records {
         let written = if record.version.is_none() {
             self.api.create(&params, &secret).await.map_err(ActError::api("create record", &record.name))?
         } else {
-            self.api.replace(&record.name, &params, &secret).await.map_err(ActError::api("replace record", &record.name))?
+            self.api
+                .replace(&record.name, &params, &secret)
+                .await
+                .map_err(ActError::api("replace record", &record.name))?
         };
         let written = Record { version: written.metadata.resource_version, ..record.clone() };
         self.table.write().insert(Arc::new(written));

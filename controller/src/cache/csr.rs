@@ -42,8 +42,7 @@ impl AnnouncementEntry {
             return None;
         }
         let name = object.metadata.name.clone().unwrap_or_default();
-        let announced: Announced =
-            announcement::verify(&object.spec.request.0).map_err(|error| error.to_string());
+        let announced: Announced = announcement::verify(&object.spec.request.0).map_err(|error| error.to_string());
         Some(Self {
             claimed: announced
                 .as_ref()
@@ -127,7 +126,9 @@ impl CsrEntry {
         Some(Self {
             version: object.metadata.resource_version.unwrap_or_default(),
             verdict: denied.or(failed).map(describe),
-            approved_at: approved.and_then(|condition| condition.last_update_time.as_ref()).map(|time| time.0.as_second()),
+            approved_at: approved
+                .and_then(|condition| condition.last_update_time.as_ref())
+                .map(|time| time.0.as_second()),
             certificate: certificate.as_ref().and_then(|certificate| read_certificate(&certificate.0)),
             request: CertificateRequest {
                 created_at: object.metadata.creation_timestamp.map_or(0, |time| time.0.as_second()),

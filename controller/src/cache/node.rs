@@ -50,7 +50,7 @@ impl NodeEntry {
                     format!("{reason}: {}", condition.message.unwrap_or_default())
                 },
             ),
-            kubelet_version: status.node_info.map(|info| info.kubelet_version),
+            kubelet_version: status.node_info.map(|info| info.kubelet_version).filter(|version| !version.is_empty()),
         }
     }
 

@@ -197,10 +197,7 @@ fn is_race(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists())
 }
 
-async fn call<T>(
-    action: &'static str,
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, LeaseError> {
+async fn call<T>(action: &'static str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, LeaseError> {
     match timeout(REQUEST_TIMEOUT, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(LeaseError::Api { action, source: Box::new(source) }),

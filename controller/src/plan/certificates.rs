@@ -21,16 +21,16 @@ pub(super) const NOTE_ISSUED_AFTER_SECONDS: i64 = 60;
 
 /// The next step about certificate requests.
 pub(super) fn step(observed: &Observed<'_>) -> Option<Step> {
-    unchoose(observed).or_else(|| observed.csrs.iter().find_map(|csr| step_for(observed, csr))).or_else(|| note_issued(observed))
+    unchoose(observed)
+        .or_else(|| observed.csrs.iter().find_map(|csr| step_for(observed, csr)))
+        .or_else(|| note_issued(observed))
 }
 
 fn step_for(observed: &Observed<'_>, csr: &CsrEntry) -> Option<Step> {
     let request = &csr.request;
     match verdict(observed, csr)? {
         Decision::Approve(approval) => Some(approve(observed, csr, &approval)),
-        Decision::Deny(finding) => {
-            Some(Step::Deny { name: request.name.clone(), uid: request.uid.clone(), finding })
-        }
+        Decision::Deny(finding) => Some(Step::Deny { name: request.name.clone(), uid: request.uid.clone(), finding }),
         Decision::Wait(_) | Decision::NotOurs(_) => None,
     }
 }
@@ -47,11 +47,7 @@ fn approve(observed: &Observed<'_>, csr: &CsrEntry, approval: &Approval) -> Step
             issued: false,
         });
     }
-    Step::Approve {
-        name: request.name.clone(),
-        uid: request.uid.clone(),
-        public_key: approval.public_key.to_string(),
-    }
+    Step::Approve { name: request.name.clone(), uid: request.uid.clone(), public_key: approval.public_key.to_string() }
 }
 
 /// Forgets a chosen request that was denied or failed, or was deleted before anything was issued.
@@ -64,9 +60,8 @@ fn unchoose(observed: &Observed<'_>) -> Option<Step> {
     if chosen.issued || record.machine.is_none() || record.node_uid.is_some() || observed.node.is_some() {
         return None;
     }
-    let hopeless = observed
-        .chosen_csr()
-        .is_none_or(|csr| !csr.request.issued && (csr.request.denied || csr.request.failed));
+    let hopeless =
+        observed.chosen_csr().is_none_or(|csr| !csr.request.issued && (csr.request.denied || csr.request.failed));
     hopeless.then_some(Step::Unchoose)
 }
 

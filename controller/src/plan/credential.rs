@@ -19,10 +19,20 @@ pub(super) fn step(observed: &Observed<'_>) -> Option<Step> {
         return unsign_later(observed);
     }
     let token = record.unspent()?;
-    if let Some(machine) = record.machine.as_ref().and_then(|bound| machine::rebound(observed, bound)) {
-        return Some(Step::Rebind(machine));
+    if is_over(observed, token) || new_sealing_key(observed, record).is_some() {
+        end(observed, record)
+    } else {
+        provide(observed, record, token)
     }
-    if is_over(observed, token) { end(observed, record) } else { provide(observed, record, token) }
+}
+
+/// The bound machine with another sealing key, if another token may be sealed to it.
+///
+/// The machine cannot open what was sealed to the key that it lost, and nothing in the status tells to which key that
+/// was: a new token makes the difference visible.
+fn new_sealing_key(observed: &Observed<'_>, record: &Record) -> Option<Machine> {
+    let bound = record.machine.as_ref().filter(|_| may_mint_again(observed, record))?;
+    machine::rebound(observed, bound)
 }
 
 /// Whether a token has no future: it has expired, or the join has.
@@ -89,7 +99,8 @@ fn end(observed: &Observed<'_>, record: &Record) -> Option<Step> {
     if observed.signed() {
         return Some(Step::Unsign);
     }
-    may_mint_again(observed, record).then(|| mint(observed, record.machine.clone(), record.first_seen)).flatten()
+    let machine = new_sealing_key(observed, record).or_else(|| record.machine.clone());
+    may_mint_again(observed, record).then(|| mint(observed, machine, record.first_seen)).flatten()
 }
 
 /// Seconds for which the signature of a token that has served is left to others.

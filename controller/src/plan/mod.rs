@@ -12,7 +12,7 @@ mod machine;
 mod node;
 mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -118,8 +118,6 @@ pub enum Step {
         /// When the token ends.
         expires_at: UnixSeconds,
     },
-    /// The bound machine announced another sealing key: note it.
-    Rebind(Machine),
     /// Create the token's Secret.
     CreateToken,
     /// Create cluster-info, and the right to read it.
@@ -176,7 +174,6 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Mint { .. } => "Mint",
-            Self::Rebind(_) => "Rebind",
             Self::CreateToken => "CreateToken",
             Self::Publish => "Publish",
             Self::Sign => "Sign",
@@ -255,7 +252,8 @@ impl<'a> Observed<'a> {
 
     /// Whether cluster-info has any signature of the record's token.
     fn signed(&self) -> bool {
-        let (Some(token), Published::Usable { data, .. }) = (self.record.and_then(|record| record.token.as_ref()), self.published)
+        let (Some(token), Published::Usable { data, .. }) =
+            (self.record.and_then(|record| record.token.as_ref()), self.published)
         else {
             return false;
         };
@@ -266,7 +264,10 @@ impl<'a> Observed<'a> {
     fn approved_addresses(&self) -> BTreeSet<IpAddr> {
         let spec = &self.request.spec.addresses;
         if spec.is_empty() {
-            self.record.and_then(|record| record.machine.as_ref()).map(|machine| machine.addresses.clone()).unwrap_or_default()
+            self.record
+                .and_then(|record| record.machine.as_ref())
+                .map(|machine| machine.addresses.clone())
+                .unwrap_or_default()
         } else {
             spec.iter().copied().collect()
         }

@@ -88,7 +88,9 @@ fn lacks_labels(observed: &Observed<'_>, node: &NodeEntry) -> bool {
 /// Whether the spec has changed since the last status, so that a label may have been taken out of it.
 fn labels_changed(observed: &Observed<'_>) -> bool {
     let answered = observed.request.status.as_ref().and_then(|status| status.observed_generation);
-    answered.is_some() && answered != observed.request.metadata.generation && observed.memory.equipped != observed.request.metadata.generation
+    answered.is_some()
+        && answered != observed.request.metadata.generation
+        && observed.memory.equipped != observed.request.metadata.generation
 }
 
 /// The taints that the Node should have had from the start and has not. They are put on once: later, taints are

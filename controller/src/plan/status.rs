@@ -6,9 +6,7 @@ mod wake;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use join_crds::status::{
-    BoundMachine, Certificates, Credential, IssuedCertificate, JoinedNode, NodeJoinRequestStatus,
-};
+use join_crds::status::{BoundMachine, Certificates, Credential, IssuedCertificate, JoinedNode, NodeJoinRequestStatus};
 use join_trust::UnixSeconds;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -31,7 +29,9 @@ pub fn status(observed: &Observed<'_>) -> NodeJoinRequestStatus {
         certificates: certificates(observed),
         agent: None,
     };
-    if let Some(token) = observed.record.and_then(|record| record.unspent()).filter(|token| !credential::is_over(observed, token)) {
+    if let Some(token) =
+        observed.record.and_then(|record| record.unspent()).filter(|token| !credential::is_over(observed, token))
+    {
         status.credential =
             Some(Credential { token_id: token.id.as_str().to_owned(), expiration_time: time(token.expires_at) });
         let before = observed.request.status.as_ref();
@@ -39,7 +39,9 @@ pub fn status(observed: &Observed<'_>) -> NodeJoinRequestStatus {
             before.credential.as_ref().is_some_and(|credential| credential.token_id == token.id.as_str())
         });
         let in_memory = observed.memory.sealed.as_ref().filter(|(id, _)| id == token.id.as_str());
-        let current = |sealed: &join_crds::status::SealedCredentials| Some(sealed.generation) == observed.request.metadata.generation;
+        let current = |sealed: &join_crds::status::SealedCredentials| {
+            Some(sealed.generation) == observed.request.metadata.generation
+        };
         status.sealed_credentials = in_status
             .and_then(|before| before.sealed_credentials.clone())
             .filter(current)
@@ -52,7 +54,8 @@ pub fn status(observed: &Observed<'_>) -> NodeJoinRequestStatus {
 fn machine(observed: &Observed<'_>) -> Option<BoundMachine> {
     let record = observed.record?;
     let bound = record.machine.as_ref();
-    let public_key = bound.map(|machine| machine.public_key).or_else(|| record.chosen.as_ref().map(|chosen| chosen.public_key))?;
+    let public_key =
+        bound.map(|machine| machine.public_key).or_else(|| record.chosen.as_ref().map(|chosen| chosen.public_key))?;
     Some(BoundMachine {
         public_key_hash: public_key.to_string(),
         announcement: bound.map(|machine| machine.announcement.clone()),
@@ -62,7 +65,8 @@ fn machine(observed: &Observed<'_>) -> Option<BoundMachine> {
 
 fn joined_node(observed: &Observed<'_>) -> Option<JoinedNode> {
     let uid = observed.record?.node_uid.clone()?;
-    let before = observed.request.status.as_ref().and_then(|status| status.node.clone()).filter(|before| before.uid == uid);
+    let before =
+        observed.request.status.as_ref().and_then(|status| status.node.clone()).filter(|before| before.uid == uid);
     let node = observed.node.filter(|node| node.uid == uid);
     let first_ready = before.as_ref().and_then(|before| before.first_ready.clone());
     Some(JoinedNode {

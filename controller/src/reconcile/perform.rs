@@ -48,10 +48,6 @@ pub(super) async fn perform(
             let key = machine.as_ref().map(|machine| machine.public_key.to_string());
             visit.log(key.as_deref(), Some(token.id().as_str()));
         }
-        Step::Rebind(machine) => {
-            context.records.write(&Record { machine: Some(machine.clone()), ..visit.record()? }).await?;
-            visit.log(Some(&machine.public_key.to_string()), None);
-        }
         Step::CreateToken => {
             let (record, token, whole) = visit.token()?;
             context.tokens.create(&record, &token, &whole).await?;
@@ -215,7 +211,11 @@ impl<'a> Visit<'a> {
             detail = finding.detail,
             "certificate request denied"
         );
-        let reason = if finding.rule == Rule::SecondCertificate { EventReason::TokenReused } else { EventReason::CertificateDenied };
+        let reason = if finding.rule == Rule::SecondCertificate {
+            EventReason::TokenReused
+        } else {
+            EventReason::CertificateDenied
+        };
         let note = format!("certificate request {}: {rule}: {}", csr.request.name, finding.detail);
         self.context.events.tell(self.request, reason, &note).await;
         Ok(())

@@ -25,6 +25,10 @@ pub(super) async fn changes(
         if old.is_some_and(|old| old.status == condition.status && old.reason == condition.reason) {
             continue;
         }
+        // That nothing has happened yet is no news.
+        if old.is_none() && condition.reason == Reason::Progressing.as_str() {
+            continue;
+        }
         tracing::info!(
             request = request.node_name(),
             uid = request.uid(),
@@ -41,7 +45,8 @@ pub(super) async fn changes(
                 context.metrics.stage_reached(condition_type.as_str(), now.saturating_sub(record.first_seen));
             }
         }
-        if let Some(event) = event_for(condition_type, became_true, conditions::reason(&next.conditions, condition_type), request)
+        if let Some(event) =
+            event_for(condition_type, became_true, conditions::reason(&next.conditions, condition_type), request)
         {
             context.events.tell(request, event, &condition.message).await;
         }
@@ -67,9 +72,10 @@ fn event_for(
         (ConditionType::Ready, _) if became_true && was_never_ready(request) => Some(EventReason::Joined),
         (ConditionType::Stalled, _) if became_true => Some(EventReason::Stalled),
         (ConditionType::CredentialIssued, Reason::TokenExpired) => Some(EventReason::TokenExpired),
-        (ConditionType::MachineBound, Reason::MachineKeyMismatch | Reason::MachineConflict | Reason::AnnouncementInvalid) => {
-            Some(EventReason::MachineRefused)
-        }
+        (
+            ConditionType::MachineBound,
+            Reason::MachineKeyMismatch | Reason::MachineConflict | Reason::AnnouncementInvalid,
+        ) => Some(EventReason::MachineRefused),
         (ConditionType::NodeRegistered, Reason::NodeIdentityMismatch) => Some(EventReason::NodeReplaced),
         _ => None,
     }
@@ -80,8 +86,16 @@ pub(super) async fn strangers(request: &NodeJoinRequest, observed: &Observed<'_>
     for key in refused_keys(observed) {
         let news = context.notes.with(request.uid(), |note| note.told.insert(key.clone()));
         if news {
-            tracing::warn!(request = request.node_name(), uid = request.uid(), key, "a machine of another key was refused");
-            let note = format!("a machine with key {key} announced itself as {}, which is bound to another", request.node_name());
+            tracing::warn!(
+                request = request.node_name(),
+                uid = request.uid(),
+                key,
+                "a machine of another key was refused"
+            );
+            let note = format!(
+                "a machine with key {key} announced itself as {}, which is bound to another",
+                request.node_name()
+            );
             context.events.tell(request, EventReason::MachineRefused, &note).await;
         }
     }

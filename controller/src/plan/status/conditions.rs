@@ -42,8 +42,7 @@ impl Told {
 pub(super) fn conditions(observed: &Observed<'_>, next: &NodeJoinRequestStatus) -> Vec<Condition> {
     let generation = observed.request.metadata.generation.unwrap_or_default();
     let now = Timestamp::from_second(observed.now).unwrap_or(Timestamp::UNIX_EPOCH);
-    let mut conditions =
-        observed.request.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let mut conditions = observed.request.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     conditions::complete(&mut conditions, generation, now);
     let steps = steps(observed, next);
     let ready = ready(observed, &steps);
@@ -89,7 +88,10 @@ fn machine_bound(observed: &Observed<'_>) -> Told {
                     Trust::Pinned => Reason::MachineKeyPinned,
                     Trust::FirstUse => Reason::MachineKeyFirstUsed,
                 };
-                Told::yes(reason, format!("machine key {}, announced by {}{others}", bound.public_key, bound.announcement))
+                Told::yes(
+                    reason,
+                    format!("machine key {}, announced by {}{others}", bound.public_key, bound.announcement),
+                )
             }
             (None, Some(chosen)) => Told::yes(
                 Reason::MachineKeyFirstUsed,
@@ -128,9 +130,10 @@ fn credential_issued(observed: &Observed<'_>) -> Told {
             (Binding::Found(_) | Binding::NotNeeded, Published::Unusable(why)) => {
                 Told::no(Reason::ClusterInfoUnusable, why.clone())
             }
-            (Binding::Found(_) | Binding::NotNeeded, Published::Missing) if !observed.settings.can_publish => {
-                Told::no(Reason::ClusterInfoUnusable, "kube-public/cluster-info does not exist, and --cluster-endpoint is not set")
-            }
+            (Binding::Found(_) | Binding::NotNeeded, Published::Missing) if !observed.settings.can_publish => Told::no(
+                Reason::ClusterInfoUnusable,
+                "kube-public/cluster-info does not exist, and --cluster-endpoint is not set",
+            ),
             (Binding::Found(_) | Binding::NotNeeded, _) if observed.queue_full => {
                 Told::no(Reason::Queued, "as many joins are under way as may be")
             }
@@ -149,7 +152,10 @@ fn credential_issued(observed: &Observed<'_>) -> Told {
         return Told::no(Reason::TokenExpired, format!("token {} ended at {until} and was removed", token.id));
     }
     if credential::is_over(observed, token) {
-        return Told::no(Reason::TokenExpired, format!("token {} was removed because the deadline has passed", token.id));
+        return Told::no(
+            Reason::TokenExpired,
+            format!("token {} was removed because the deadline has passed", token.id),
+        );
     }
     if let Published::Unusable(why) = observed.published {
         return Told::no(Reason::ClusterInfoUnusable, why.clone());
@@ -172,7 +178,9 @@ fn client_certificate(observed: &Observed<'_>) -> Told {
         return pending(observed, csr);
     }
     match record.unspent() {
-        Some(token) if credential::is_delivered(observed, token) && !credential::is_over(observed, token) => agent(observed),
+        Some(token) if credential::is_delivered(observed, token) && !credential::is_over(observed, token) => {
+            agent(observed)
+        }
         _ => Told::not_yet(),
     }
 }
@@ -187,7 +195,10 @@ fn pending(observed: &Observed<'_>, csr: &CsrEntry) -> Told {
     if csr.request.approved {
         let waited = csr.approved_at.map_or(0, |at| observed.now.saturating_sub(at));
         return if waited > observed.settings.signer_timeout {
-            Told::no(Reason::SignerMissing, format!("certificate request {name} was approved, and nobody has signed it"))
+            Told::no(
+                Reason::SignerMissing,
+                format!("certificate request {name} was approved, and nobody has signed it"),
+            )
         } else {
             progressing(csr, format!("certificate request {name} is approved and waits for its signature"))
         };
@@ -212,7 +223,10 @@ fn agent(observed: &Observed<'_>) -> Told {
         return Told::no(Reason::WaitingForCertificateRequest, "the join command is ready and was not used yet");
     }
     let Some(agent) = observed.request.status.as_ref().and_then(|status| status.agent.as_ref()) else {
-        return Told::no(Reason::WaitingForAgent, "the credential is sealed to the machine, which has not taken it up yet");
+        return Told::no(
+            Reason::WaitingForAgent,
+            "the credential is sealed to the machine, which has not taken it up yet",
+        );
     };
     let message = agent.message.as_deref().unwrap_or_default();
     match agent.step {
@@ -237,7 +251,9 @@ fn agent(observed: &Observed<'_>) -> Told {
 fn node_registered(observed: &Observed<'_>) -> Told {
     let name = observed.node_name;
     match (node::relation(observed), observed.node) {
-        (Relation::Joined, Some(node)) => Told::yes(Reason::NodeRegistered, format!("Node {name} has UID {}", node.uid)),
+        (Relation::Joined, Some(node)) => {
+            Told::yes(Reason::NodeRegistered, format!("Node {name} has UID {}", node.uid))
+        }
         (Relation::Deleted, _) => Told::no(Reason::NodeDeleted, format!("Node {name}, which joined, was deleted")),
         (Relation::Replaced, Some(node)) => Told::no(
             Reason::NodeIdentityMismatch,
@@ -260,9 +276,10 @@ fn serving_certificate(observed: &Observed<'_>, next: &NodeJoinRequestStatus) ->
     let valid = issued.filter(|certificate| certificate.not_after.0.as_second() > observed.now);
     let open = newest.filter(|csr| !csr.request.issued).map(|csr| pending(observed, csr));
     match (valid, open) {
-        (Some(certificate), None) => {
-            Told::yes(Reason::CertificateIssued, format!("certificate request {} was approved and signed", certificate.request))
-        }
+        (Some(certificate), None) => Told::yes(
+            Reason::CertificateIssued,
+            format!("certificate request {} was approved and signed", certificate.request),
+        ),
         (Some(certificate), Some(open)) => Told::yes(
             Reason::CertificateIssued,
             format!("certificate request {} was approved and signed; {}", certificate.request, open.message),
@@ -293,11 +310,17 @@ fn ready(observed: &Observed<'_>, steps: &Steps) -> Told {
     let [machine, credential, certificate] = [machine, credential, certificate].map(|(_, told)| told);
     // With delivery Token the machine is known last: a step that is under way says more than one that waits for it.
     let later_started = certificate.reason != Reason::Progressing;
-    let in_order = if later_started { [certificate, &registered.1, credential, machine] } else { [machine, credential, certificate, &registered.1] };
-    let first = in_order.into_iter().find(|told| told.status != ConditionStatus::True);
-    first.map_or_else(
+    let in_order = if later_started {
+        [certificate, &registered.1, credential, machine]
+    } else {
+        [machine, credential, certificate, &registered.1]
+    };
+    let open: Vec<&Told> = in_order.into_iter().filter(|told| told.status != ConditionStatus::True).collect();
+    // A step that merely has not begun says less than one that tells what it waits for.
+    let telling = open.iter().find(|told| told.reason != Reason::Progressing).or_else(|| open.first());
+    telling.map_or_else(
         || Told::no(Reason::Progressing, String::new()),
-        |told| Told { status: ConditionStatus::False, ..told.clone() },
+        |told| Told { status: ConditionStatus::False, ..(*told).clone() },
     )
 }
 

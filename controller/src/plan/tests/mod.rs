@@ -1,0 +1,8 @@
+//! Decisions over whole joins, in a world that a few lines model: every step has exactly the effect that its write has.
+
+mod joins;
+mod model;
+mod refusals;
+mod restarts;
+
+pub(crate) use model::request;

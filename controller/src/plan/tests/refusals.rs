@@ -1,0 +1,197 @@
+//! What is refused, and what stalls.
+
+use join_crds::vocabulary::{ConditionType, Reason};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::model::{Machine, Model, NODE};
+
+/// A model whose machine has been bound and has its token.
+fn bound(spec: &Value) -> (Model, Machine) {
+    let mut model = Model::new(spec);
+    let machine = Machine::new();
+    model.announce(&machine);
+    model.visit();
+    (model, machine)
+}
+
+#[test]
+fn a_control_plane_is_answered_and_nothing_is_done() {
+    let mut model = Model::new(&json!({ "role": "ControlPlane" }));
+    model.announce(&Machine::new());
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.summary(), (Reason::ControlPlaneNotYetSupported, true));
+}
+
+#[test]
+fn a_machine_without_the_pinned_key_gets_no_token() {
+    let right = Machine::new();
+    let mut model = Model::new(&json!({ "machine": { "trust": "Pinned", "publicKeyHash": right.pin() } }));
+    model.announce(&Machine::new());
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.summary(), (Reason::MachineKeyMismatch, false));
+    model.announce(&right);
+    assert_eq!(model.visit()[0], "Mint");
+    assert_eq!(model.condition(ConditionType::MachineBound), ("True".to_owned(), Reason::MachineKeyPinned));
+    assert_eq!(model.request.status.as_ref().unwrap().machine.as_ref().unwrap().public_key_hash, right.pin());
+}
+
+#[test]
+fn two_machines_of_one_name_are_a_conflict_until_one_is_gone() {
+    let mut model = Model::new(&json!({}));
+    model.announce(&Machine::new());
+    model.announce(&Machine::new());
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.summary(), (Reason::MachineConflict, true));
+    model.announcements.pop();
+    assert_eq!(model.visit()[0], "Mint");
+}
+
+#[test]
+fn a_second_machine_that_comes_after_the_binding_changes_nothing() {
+    let (mut model, machine) = bound(&json!({}));
+    model.announce(&Machine::new());
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.request.status.as_ref().unwrap().machine.as_ref().unwrap().public_key_hash, machine.pin());
+}
+
+#[test]
+fn another_key_than_the_bound_one_is_denied_and_the_bound_one_still_joins() {
+    let (mut model, machine) = bound(&json!({}));
+    model.ask(&Machine::new().key, NODE);
+    assert_eq!(model.visit(), ["Deny"]);
+    assert_eq!(model.summary(), (Reason::CertificateRequestDenied, true));
+    model.now += 1;
+    let right = model.ask(&machine.key, NODE);
+    assert_eq!(model.visit(), ["Choose", "Approve"]);
+    assert_eq!(model.approved, [right]);
+}
+
+#[test]
+fn another_name_than_the_tokens_is_denied() {
+    let (mut model, machine) = bound(&json!({}));
+    model.ask(&machine.key, "worker-8");
+    assert_eq!(model.visit(), ["Deny"]);
+    assert!(model.approved.is_empty());
+}
+
+#[test]
+fn a_second_request_is_denied_even_with_the_same_key() {
+    let (mut model, machine) = bound(&json!({}));
+    let first = model.ask(&machine.key, NODE);
+    model.visit();
+    model.now += 1;
+    model.ask(&machine.key, NODE);
+    assert_eq!(model.visit(), ["Deny"]);
+    assert_eq!(model.approved, [first]);
+}
+
+#[test]
+fn a_missing_signer_is_named_after_its_time() {
+    let (mut model, machine) = bound(&json!({}));
+    model.signer_works = false;
+    let csr = model.ask(&machine.key, NODE);
+    model.visit();
+    assert_eq!(model.summary(), (Reason::Joining, false));
+    model.now += 31;
+    model.visit();
+    assert_eq!(model.summary(), (Reason::SignerMissing, false));
+    model.sign(&csr);
+    model.visit();
+    assert_eq!(model.summary(), (Reason::WaitingForNode, false));
+}
+
+#[rstest]
+#[case(true)]
+#[case(false)]
+fn a_chosen_request_that_failed_makes_room_for_another(#[case] removed: bool) {
+    let (mut model, machine) = bound(&json!({}));
+    model.signer_works = false;
+    let first = model.ask(&machine.key, NODE);
+    model.visit();
+    if removed {
+        model.csrs.clear();
+    } else {
+        model.change_csr(&first, |csr| csr.request.failed = true);
+    }
+    model.now += 1;
+    assert_eq!(model.visit(), ["Unchoose"]);
+    model.signer_works = true;
+    let second = model.ask(&machine.key, NODE);
+    assert_eq!(model.visit(), ["Choose", "Approve"]);
+    assert_eq!(model.approved, [first, second]);
+}
+
+#[test]
+fn without_a_bound_key_the_first_request_stays_the_only_one() {
+    let mut model = Model::new(&json!({ "delivery": "Token" }));
+    model.visit();
+    let first = model.ask(&Machine::new().key, NODE);
+    model.visit();
+    model.csrs.clear();
+    model.now += 1;
+    model.ask(&Machine::new().key, NODE);
+    assert_eq!(model.visit(), ["Deny"]);
+    assert_eq!(model.approved, [first]);
+}
+
+#[test]
+fn an_issued_request_is_noted_before_it_can_be_cleaned_away() {
+    let (mut model, machine) = bound(&json!({}));
+    let first = model.ask(&machine.key, NODE);
+    model.visit();
+    model.now += 60;
+    assert_eq!(model.visit(), ["NoteIssued"]);
+    model.csrs.clear();
+    model.ask(&machine.key, NODE);
+    assert_eq!(model.visit(), ["Deny"]);
+    assert_eq!(model.approved, [first]);
+}
+
+#[test]
+fn a_node_that_was_there_before_is_in_the_way() {
+    let mut model = Model::new(&json!({}));
+    model.register("old");
+    model.announce(&Machine::new());
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.summary(), (Reason::NodeAlreadyExists, true));
+    model.node = None;
+    assert_eq!(model.visit()[0], "Mint");
+}
+
+#[test]
+fn a_node_that_appears_before_the_certificate_is_not_ours() {
+    let (mut model, machine) = bound(&json!({}));
+    model.register("stranger");
+    model.now += 1;
+    model.ask(&machine.key, NODE);
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.summary(), (Reason::NodeAlreadyExists, true));
+    assert_eq!(model.tokens.len(), 1);
+    assert!(model.approved.is_empty());
+}
+
+#[test]
+fn a_joined_node_that_goes_or_is_replaced_is_told_of() {
+    let (mut model, machine) = bound(&json!({}));
+    model.ask(&machine.key, NODE);
+    model.visit();
+    model.register("node-uid");
+    model.become_ready();
+    model.visit();
+    model.node = None;
+    model.now += 20;
+    model.visit();
+    assert_eq!(model.summary(), (Reason::NodeDeleted, true));
+    model.register("another");
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.summary(), (Reason::NodeIdentityMismatch, true));
+}
+
+#[test]
+fn nothing_is_done_for_a_request_that_is_being_deleted() {
+    let mut model = Model::new(&json!({}));
+    model.announce(&Machine::new());
+    model.request.metadata.deletion_timestamp = Some(crate::plan::status::time(model.now));
+    assert_eq!(model.visit(), [""; 0]);
+}

@@ -59,7 +59,7 @@ pub struct Cli {
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub signer_timeout_seconds: u32,
 
-    /// Networks that no serving certificate may name, such as the Service network. Repeatable, comma-separated.
+    /// Networks that no serving certificate may name, beside those of Services. Repeatable, comma-separated.
     #[arg(long, env = "JOIN_CONTROLLER_FORBIDDEN_NETWORKS", value_name = "CIDR", value_delimiter = ',')]
     pub forbidden_networks: Vec<String>,
 

@@ -255,7 +255,7 @@ mod tests {
         let freshness = WatchFreshness::default();
         freshness.note("old".to_owned(), start);
         freshness.note("new".to_owned(), start + Duration::from_secs(500));
-        let stale = freshness.stale(start + Duration::from_secs(601), Duration::from_secs(600));
+        let stale = freshness.stale(start + Duration::from_secs(601), Duration::from_mins(10));
         assert_eq!(stale, [("old".to_owned(), Duration::from_secs(601))]);
     }
 }

@@ -31,12 +31,12 @@ use crate::world::World;
 /// The most steps of one visit. A whole join has about ten; more means that a step does not do what was planned.
 const MOST_STEPS: usize = 24;
 /// How long one visit may take.
-const VISIT_TIMEOUT: Duration = Duration::from_secs(60);
+const VISIT_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a status waits for the certificate that was just approved.
 const AFTER_APPROVAL: Duration = Duration::from_secs(2);
 /// Waits after failures in a row: doubled from the first to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(300);
+const LAST_RETRY: Duration = Duration::from_mins(5);
 
 /// A visit ended early.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +61,6 @@ pub struct Context {
     pub world: World,
     /// Figures.
     pub settings: Settings,
-    /// The most joins under way at one time.
-    pub most_in_flight: usize,
     /// The client, for the few things that have no writer of their own.
     pub client: Client,
     /// Requests.
@@ -134,13 +132,13 @@ impl Notes {
     }
 
     /// The newer of a request from the watch and the one that was written last.
-    fn newest(&self, request: Arc<NodeJoinRequest>) -> Arc<NodeJoinRequest> {
+    fn newest(&self, request: &Arc<NodeJoinRequest>) -> Arc<NodeJoinRequest> {
         let version = |request: &NodeJoinRequest| version_number(request.metadata.resource_version.as_deref());
         self.with(request.uid(), |note| match &note.written {
-            Some(written) if version(written) > version(&request) => Arc::clone(written),
+            Some(written) if version(written) > version(request) => Arc::clone(written),
             _ => {
                 note.written = None;
-                Arc::clone(&request)
+                Arc::clone(request)
             }
         })
     }
@@ -223,7 +221,7 @@ async fn visit(request: Arc<NodeJoinRequest>, context: &Context) -> Result<Actio
     if known.as_deref() != Some(request.uid()) {
         return Ok(Action::await_change());
     }
-    let request = context.notes.newest(request);
+    let request = context.notes.newest(&request);
     let node_name = match NodeName::parse(request.node_name()) {
         Ok(name) => name,
         Err(error) => {
@@ -263,8 +261,7 @@ async fn make_steps(
     let mut approved = false;
     for made in 0..=MOST_STEPS {
         let now = now();
-        let snapshot =
-            context.world.snapshot(request, context.notes.memory(request.uid()), now, context.most_in_flight);
+        let snapshot = context.world.snapshot(request, context.notes.memory(request.uid()), now, &context.settings);
         let Some(step) = plan::next_step(&snapshot.observe(now, &context.settings, request, node_name)) else {
             return Ok(Stepped { approved });
         };
@@ -283,7 +280,7 @@ async fn write_status(
     context: &Context,
 ) -> Result<i64, ReconcileError> {
     let now = now();
-    let snapshot = context.world.snapshot(request, context.notes.memory(request.uid()), now, context.most_in_flight);
+    let snapshot = context.world.snapshot(request, context.notes.memory(request.uid()), now, &context.settings);
     let observed = snapshot.observe(now, &context.settings, request, node_name);
     let next = plan::status(&observed);
     if status::differs(request, &next) {
@@ -317,7 +314,7 @@ mod tests {
     #[test]
     fn what_is_due_soon_is_not_visited_too_early() {
         assert_eq!(jittered_resync(31), Duration::from_secs(31));
-        assert!(jittered_resync(600) >= Duration::from_secs(600));
+        assert!(jittered_resync(600) >= Duration::from_mins(10));
     }
 
     #[test]
@@ -329,9 +326,9 @@ mod tests {
         };
         let notes = Notes::default();
         notes.with(at("1").uid(), |note| note.written = Some(at("10")));
-        assert_eq!(notes.newest(at("9")).metadata.resource_version.as_deref(), Some("10"));
-        assert_eq!(notes.newest(at("11")).metadata.resource_version.as_deref(), Some("11"));
-        assert_eq!(notes.newest(at("9")).metadata.resource_version.as_deref(), Some("9"));
+        assert_eq!(notes.newest(&at("9")).metadata.resource_version.as_deref(), Some("10"));
+        assert_eq!(notes.newest(&at("11")).metadata.resource_version.as_deref(), Some("11"));
+        assert_eq!(notes.newest(&at("9")).metadata.resource_version.as_deref(), Some("9"));
     }
 
     #[test]

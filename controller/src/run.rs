@@ -166,7 +166,6 @@ impl Work<'_> {
         let client = self.client;
         let context = Arc::new(Context {
             settings: self.settings,
-            most_in_flight: self.cli.max_joins_in_flight as usize,
             requests: Api::all(client.clone()),
             records: Records::new(client.clone(), &self.cli.namespace, world.records.clone()),
             tokens: Tokens::new(client.clone(), &self.cli.namespace),
@@ -321,6 +320,7 @@ fn settings(cli: &Cli, can_publish: bool) -> Result<Settings, RunError> {
         policy: join_trust::policy::Settings::default(),
         signer_timeout: i64::from(cli.signer_timeout_seconds),
         forbidden_networks: networks.collect::<Result<_, _>>()?,
+        most_in_flight: cli.max_joins_in_flight as usize,
         can_publish,
     })
 }

@@ -85,7 +85,12 @@ impl Health {
         if stale.is_empty() {
             return Ok(());
         }
-        Err(stale.iter().map(|(watch, age)| format!("{watch} was last answered {} s ago\n", age.as_secs())).collect())
+        let lines: Vec<_> =
+            stale.iter().map(|(watch, age)| format!("{watch} was last answered {} s ago", age.as_secs())).collect();
+        Err(lines.join(
+            "
+",
+        ))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::reconcile::{Context, now};
 use crate::record::Record;
 
 /// How often records are looked through without a deletion.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 /// How soon what could not be removed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use join_crds::spec::NodeJoinRequest;
 use join_crds::vocabulary::{CLUSTER_INFO, KUBE_PUBLIC, SECRET_TYPE_RECORD};
 use join_trust::UnixSeconds;
@@ -12,6 +13,7 @@ use join_trust::jws;
 use join_trust::names::{ANNOUNCEMENT_SIGNER, CLIENT_SIGNER, SERVING_SIGNER};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
@@ -24,6 +26,7 @@ use crate::cache::csr::{AnnouncementEntry, CsrEntry, CsrKey};
 use crate::cache::feed::{self, Triggers, absorb, watch_config};
 use crate::cache::node::NodeEntry;
 use crate::cache::request::{RequestEntry, RequestKey};
+use crate::cache::service::ServiceNetworks;
 use crate::cache::{Shared, Table};
 use crate::metrics::Metrics;
 use crate::plan::{self, Memory, Observed, Published, Settings};
@@ -42,6 +45,8 @@ pub struct World {
     pub serving_csrs: Shared<CsrEntry>,
     /// Nodes.
     pub nodes: Shared<NodeEntry>,
+    /// Networks of Services.
+    pub services: Shared<ServiceNetworks>,
     /// Records.
     pub records: Shared<Record>,
     /// cluster-info.
@@ -58,6 +63,7 @@ pub struct Snapshot {
     published: Arc<Published>,
     memory: Memory,
     queue_full: bool,
+    forbidden_networks: Vec<IpNet>,
     foreign_addresses: BTreeMap<IpAddr, String>,
 }
 
@@ -68,7 +74,7 @@ impl World {
         request: &NodeJoinRequest,
         memory: Memory,
         now: UnixSeconds,
-        most_in_flight: usize,
+        settings: &Settings,
     ) -> Snapshot {
         let name = request.node_name();
         let record = self.records.read().get(&join_crds::vocabulary::record_name(request.uid())).cloned();
@@ -96,14 +102,17 @@ impl World {
             }
         }
         drop(requests);
+        let mut forbidden_networks = settings.forbidden_networks.clone();
+        forbidden_networks.extend(self.services.read().iter().flat_map(|service| service.networks.iter().copied()));
         Snapshot {
             announcements: self.announcements.read().find(&name.to_owned()).cloned().collect(),
             node: self.nodes.read().get(name).cloned(),
-            queue_full: self.in_flight(now, most_in_flight) >= most_in_flight,
+            queue_full: self.in_flight(now, settings.most_in_flight) >= settings.most_in_flight,
             record,
             csrs,
             published,
             memory,
+            forbidden_networks,
             foreign_addresses,
         }
     }
@@ -147,6 +156,7 @@ impl Snapshot {
             published: &self.published,
             memory: &self.memory,
             queue_full: self.queue_full,
+            forbidden_networks: &self.forbidden_networks,
             foreign_addresses: &self.foreign_addresses,
         }
     }
@@ -203,6 +213,7 @@ impl Feeds<'_> {
             self.csrs(tasks, "client-csrs", CLIENT_SIGNER, &self.world.client_csrs),
             self.csrs(tasks, "serving-csrs", SERVING_SIGNER, &self.world.serving_csrs),
             self.nodes(tasks),
+            self.services(tasks),
             self.records(tasks),
             self.cluster_info(tasks),
         ]
@@ -325,6 +336,21 @@ impl Feeds<'_> {
             })
             .await;
             "nodes"
+        });
+        is_filled
+    }
+
+    fn services(&self, tasks: &mut JoinSet<&'static str>) -> watch::Receiver<bool> {
+        let (filled, is_filled) = watch::channel(false);
+        let table = self.world.services.clone();
+        let api: Api<ServiceCIDR> = Api::all(self.client.clone());
+        let metrics = self.metrics.clone();
+        tasks.spawn(async move {
+            feed::run("services", api, watch_config(), metrics, filled, move |event| {
+                absorb(&table, event, |object| Some(ServiceNetworks::read(object)), |_, _| ());
+            })
+            .await;
+            "services"
         });
         is_filled
     }

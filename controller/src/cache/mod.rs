@@ -9,6 +9,7 @@ pub mod csr;
 pub mod feed;
 pub mod node;
 pub mod request;
+pub mod service;
 mod table;
 
 pub use table::{Entry, Table, version_number};

@@ -92,7 +92,7 @@ pub(super) fn verdict(observed: &Observed<'_>, csr: &CsrEntry) -> Option<Decisio
             approved_addresses: &addresses,
             approved_names: &names,
             forbidden_names: &forbidden_names,
-            forbidden_networks: &observed.settings.forbidden_networks,
+            forbidden_networks: observed.forbidden_networks,
             forbidden_addresses: observed.foreign_addresses,
         })
     };

@@ -42,8 +42,10 @@ pub struct Settings {
     pub policy: join_trust::policy::Settings,
     /// Seconds from an approval after which a missing certificate means a missing signer.
     pub signer_timeout: i64,
-    /// Networks that no serving certificate may name.
+    /// Networks that no serving certificate may name, beside those of Services.
     pub forbidden_networks: Vec<IpNet>,
+    /// The most joins under way at one time.
+    pub most_in_flight: usize,
     /// Whether a missing cluster-info can be made.
     pub can_publish: bool,
 }
@@ -102,6 +104,8 @@ pub struct Observed<'a> {
     pub memory: &'a Memory,
     /// Whether as many joins are under way as may be.
     pub queue_full: bool,
+    /// Networks that no serving certificate may name.
+    pub forbidden_networks: &'a [IpNet],
     /// Addresses that belong to somebody else, with whose they are.
     pub foreign_addresses: &'a BTreeMap<IpAddr, String>,
 }

@@ -99,6 +99,7 @@ impl Model {
                 policy: join_trust::policy::Settings::default(),
                 signer_timeout: 30,
                 forbidden_networks: Vec::new(),
+                most_in_flight: 1000,
                 can_publish: true,
             },
             request: request(NODE, spec),
@@ -130,6 +131,7 @@ impl Model {
             published: &self.published,
             memory: &self.memory,
             queue_full: self.queue_full,
+            forbidden_networks: &self.settings.forbidden_networks,
             foreign_addresses: &BTreeMap::new(),
         })
     }

@@ -1,0 +1,90 @@
+//! Writing a file so that a reader, or the next start after a crash, sees all of it or nothing of it.
+
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// A file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write {path}: {source}")]
+pub struct Error {
+    /// The file.
+    pub path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Only root may read it.
+pub const SECRET: u32 = 0o600;
+/// Everybody may read it.
+pub const PUBLIC: u32 = 0o644;
+
+/// Writes `content` to `path` with a mode. The folder must exist.
+///
+/// The content is complete on the disk before it takes the file's name, and never readable with another mode.
+pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
+    let step = || {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(SECRET)).tempfile_in(folder)?;
+        file.write_all(content)?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        // The name is in the folder, which is a file of its own to the disk.
+        File::open(folder)?.sync_all()
+    };
+    step().map_err(|source| Error { path: path.to_owned(), source })
+}
+
+/// Lets `link` point to `target`, replacing what it pointed to in one step.
+pub fn link(link: &Path, target: &Path) -> Result<(), Error> {
+    let step = || {
+        let folder = link.parent().unwrap_or(Path::new("/"));
+        let staging = tempfile::Builder::new().prefix(".link-").tempdir_in(folder)?;
+        let staged = staging.path().join("link");
+        symlink(target, &staged)?;
+        fs::rename(&staged, link)?;
+        File::open(folder)?.sync_all()
+    };
+    step().map_err(|source| Error { path: link.to_owned(), source })
+}
+
+/// Makes a folder and those above it, with a mode for those that are new.
+pub fn folder(path: &Path, mode: u32) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|source| Error { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_with_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        write(&path, b"one, longer", PUBLIC).unwrap();
+        write(&path, b"two", SECRET).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SECRET);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left");
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_its_old_target_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("current");
+        fs::write(folder.path().join("a"), "a").unwrap();
+        link(&path, Path::new("a")).unwrap();
+        link(&path, Path::new("b")).unwrap();
+        assert_eq!(fs::read_link(&path).unwrap(), Path::new("b"));
+        assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"a");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "a temporary folder was left");
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named() {
+        let error = write(Path::new("/nonexistent/file"), b"", SECRET).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/file"), "{error}");
+    }
+}

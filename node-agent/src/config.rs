@@ -1,0 +1,267 @@
+//! The agent's configuration file: where the cluster is, how to know that it is the right one, and the enrollment
+//! token. Where a field means what it means in kubeadm's `JoinConfiguration`, it has kubeadm's name.
+
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use join_trust::ca_bundle::CaTrust;
+use join_trust::endpoint::Endpoint;
+use join_trust::kubeconfig::DiscoveryFile;
+use join_trust::names::NodeName;
+use join_trust::pin::PinSet;
+use join_trust::token::BootstrapToken;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+/// Where the file is unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/join-agent/config.yaml";
+/// A configuration is a few hundred bytes; a file that is larger than this is something else.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// The configuration cannot be used. No variant holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("failed to read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file with a secret in it can be read by others.
+    #[error(
+        "{path} holds a token and has mode {mode:o}, expected 600: others on this machine could read it; run `chmod 600 {path}`"
+    )]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file is too large.
+    #[error("{path} has {size} bytes, expected at most {MAX_BYTES}")]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// The file is not YAML of the expected shape.
+    #[error("{path}: {place}: {reason}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line and column.
+        place: String,
+        /// What was expected.
+        reason: String,
+    },
+    /// A field has a value that it cannot have.
+    #[error("{path}: {field}: {reason}")]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field, from the top of the file.
+        field: &'static str,
+        /// What was expected.
+        reason: String,
+    },
+}
+
+/// What the agent has to know before it knows the cluster.
+#[derive(Debug)]
+pub struct Configuration {
+    /// The node's name, and so the request's.
+    pub node_name: NodeName,
+    /// How to find the API server and recognise it.
+    pub discovery: Discovery,
+    /// The addresses to announce; the machine's own when empty.
+    pub node_addresses: Vec<IpAddr>,
+    /// Where the agent keeps its keys.
+    pub state_directory: PathBuf,
+}
+
+/// How to find the API server and recognise it.
+#[derive(Debug)]
+pub enum Discovery {
+    /// By a token's signature in cluster-info, and pins.
+    Token {
+        /// Whom to ask first.
+        endpoint: Endpoint,
+        /// The enrollment token.
+        token: BootstrapToken,
+        /// Which certificate authorities are trusted.
+        trust: CaTrust,
+    },
+    /// By a kubeconfig that was brought to the machine.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Its content.
+        kubeconfig: Box<DiscoveryFile>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawConfiguration {
+    api_version: String,
+    kind: String,
+    node_name: Option<String>,
+    discovery: RawDiscovery,
+    #[serde(default)]
+    node_addresses: Vec<String>,
+    state_directory: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawDiscovery {
+    bootstrap_token: Option<RawToken>,
+    file: Option<RawFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawToken {
+    api_server_endpoint: String,
+    token: Option<Zeroizing<String>>,
+    token_file: Option<PathBuf>,
+    #[serde(default)]
+    ca_cert_hashes: Vec<String>,
+    #[serde(default, rename = "unsafeSkipCAVerification")]
+    unsafe_skip_ca_verification: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawFile {
+    kube_config_path: PathBuf,
+}
+
+/// What the command line adds to the file.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// The machine's host name, the default of `nodeName`.
+    pub hostname: String,
+    /// Whether discovery without pins was allowed by a flag.
+    pub allow_unsafe_discovery: bool,
+}
+
+impl Configuration {
+    /// Reads and checks the file, and the files that it names.
+    pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Self, Error> {
+        let text = read_secret(path)?;
+        let raw = parse(path, &text)?;
+        build(path, raw, surroundings)
+    }
+}
+
+/// Reads a small file that only its owner may read.
+fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let metadata = std::fs::metadata(path).map_err(read)?;
+    if metadata.len() > MAX_BYTES {
+        return Err(Error::Size { path: path.to_owned(), size: metadata.len() });
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::Mode { path: path.to_owned(), mode });
+    }
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(read)
+}
+
+fn parse(path: &Path, text: &str) -> Result<RawConfiguration, Error> {
+    serde_saphyr::from_str(text).map_err(|failure| {
+        let place = failure.location().map(|place| format!("line {}, column {}", place.line(), place.column()));
+        Error::Syntax {
+            path: path.to_owned(),
+            place: place.unwrap_or_else(|| "somewhere".to_owned()),
+            reason: without_snippet(&failure),
+        }
+    })
+}
+
+/// The parser's own message quotes the lines around the mistake, and one of them can hold the token.
+fn without_snippet(failure: &serde_saphyr::Error) -> String {
+    let message = failure.without_snippet().to_string();
+    message.lines().next().unwrap_or("not understood").to_owned()
+}
+
+fn build(path: &Path, raw: RawConfiguration, surroundings: &Surroundings) -> Result<Configuration, Error> {
+    let wrong = |field: &'static str, reason: String| Error::Field { path: path.to_owned(), field, reason };
+    if raw.api_version != "agent.nodejoin.dev/v1alpha1" {
+        return Err(wrong("apiVersion", format!("is {:?}, expected agent.nodejoin.dev/v1alpha1", raw.api_version)));
+    }
+    if raw.kind != "AgentConfiguration" {
+        return Err(wrong("kind", format!("is {:?}, expected AgentConfiguration", raw.kind)));
+    }
+    // kubeadm's default as well: the host name in lower case.
+    let name = raw.node_name.unwrap_or_else(|| surroundings.hostname.trim().to_lowercase());
+    let node_name = NodeName::parse(&name).map_err(|error| wrong("nodeName", error.to_string()))?;
+    let addresses: Result<Vec<IpAddr>, Error> = raw
+        .node_addresses
+        .iter()
+        .map(|text| text.parse().map_err(|_| wrong("nodeAddresses", format!("{text:?} is no IP address"))))
+        .collect();
+    let discovery = match (raw.discovery.bootstrap_token, raw.discovery.file) {
+        (Some(token), None) => token_discovery(path, token, surroundings)?,
+        (None, Some(file)) => file_discovery(path, file)?,
+        _ => return Err(wrong("discovery", "expected exactly one of bootstrapToken and file".to_owned())),
+    };
+    Ok(Configuration {
+        node_name,
+        discovery,
+        node_addresses: addresses?,
+        state_directory: raw.state_directory.unwrap_or_else(|| PathBuf::from("/var/lib/join-agent")),
+    })
+}
+
+fn token_discovery(path: &Path, raw: RawToken, surroundings: &Surroundings) -> Result<Discovery, Error> {
+    let wrong = |field: &'static str, reason: String| Error::Field { path: path.to_owned(), field, reason };
+    let endpoint = Endpoint::parse(&raw.api_server_endpoint)
+        .map_err(|error| wrong("discovery.bootstrapToken.apiServerEndpoint", error.to_string()))?;
+    let (field, text) = match (raw.token, raw.token_file) {
+        (Some(token), None) => ("discovery.bootstrapToken.token", token),
+        (None, Some(file)) => ("discovery.bootstrapToken.tokenFile", read_secret(&file)?),
+        _ => {
+            let reason = "expected exactly one of token and tokenFile".to_owned();
+            return Err(wrong("discovery.bootstrapToken", reason));
+        }
+    };
+    let token = BootstrapToken::parse(text.trim()).map_err(|error| wrong(field, error.to_string()))?;
+    let pins = PinSet::parse(raw.ca_cert_hashes.iter().map(String::as_str))
+        .map_err(|error| wrong("discovery.bootstrapToken.caCertHashes", error.to_string()))?;
+    let trust = match (pins.is_empty(), raw.unsafe_skip_ca_verification) {
+        // As for kubeadm: pins count even where skipping them was asked for as well.
+        (false, _) => CaTrust::Pinned(pins),
+        (true, true) if surroundings.allow_unsafe_discovery => CaTrust::UnsafeAny,
+        (true, true) => {
+            let reason = "anybody who holds the token could pretend to be the API server; give caCertHashes, or start \
+                          the agent with --allow-unsafe-discovery as well";
+            return Err(wrong("discovery.bootstrapToken.unsafeSkipCAVerification", reason.to_owned()));
+        }
+        (true, false) => {
+            let reason = "is empty, expected at least one sha256:<hash>, which `kubeadm token create \
+                          --print-join-command` prints";
+            return Err(wrong("discovery.bootstrapToken.caCertHashes", reason.to_owned()));
+        }
+    };
+    Ok(Discovery::Token { endpoint, token, trust })
+}
+
+fn file_discovery(path: &Path, raw: RawFile) -> Result<Discovery, Error> {
+    let text = read_secret(&raw.kube_config_path)?;
+    let kubeconfig = DiscoveryFile::parse(&text).map_err(|error| Error::Field {
+        path: path.to_owned(),
+        field: "discovery.file.kubeConfigPath",
+        reason: format!("{}: {error}", raw.kube_config_path.display()),
+    })?;
+    Ok(Discovery::File { path: raw.kube_config_path, kubeconfig: Box::new(kubeconfig) })
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,95 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+const PIN: &str = "sha256:3b793efefe27a19f93b0fbe6e637e9c41d0dde8a377d6ab1c0f656bf1136dd8a";
+const SECRET: &str = "0123456789abcdef";
+
+fn file(text: &str, mode: u32) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    file
+}
+
+fn load(text: &str) -> Result<Configuration, Error> {
+    let surroundings = Surroundings { hostname: "Worker-1".to_owned(), allow_unsafe_discovery: false };
+    Configuration::load(file(text, 0o600).path(), &surroundings)
+}
+
+fn with(token: &str) -> String {
+    format!(
+        "apiVersion: agent.nodejoin.dev/v1alpha1\nkind: AgentConfiguration\ndiscovery:\n  bootstrapToken:\n{}",
+        token.lines().map(|line| format!("    {line}\n")).collect::<String>()
+    )
+}
+
+fn good() -> String {
+    with(&format!("apiServerEndpoint: 10.0.0.1:6443\ntoken: abcdef.{SECRET}\ncaCertHashes: [\"{PIN}\"]"))
+}
+
+#[test]
+fn a_minimal_file_takes_the_host_name_in_lower_case() {
+    let configuration = load(&good()).unwrap();
+    assert_eq!(configuration.node_name.as_str(), "worker-1");
+    assert_eq!(configuration.state_directory, Path::new("/var/lib/join-agent"));
+    let Discovery::Token { endpoint, trust: CaTrust::Pinned(pins), .. } = configuration.discovery else {
+        panic!("another kind of discovery");
+    };
+    assert_eq!((endpoint.host(), endpoint.port(), pins.len()), ("10.0.0.1", 6443, 1));
+}
+
+#[test]
+fn the_packaged_example_is_a_configuration() {
+    let example = include_str!("../packaging/config.yaml");
+    load(example).unwrap();
+}
+
+/// Each mistake names its field, and none repeats the token.
+#[test]
+fn mistakes_name_the_field_and_never_the_secret() {
+    let endpoint = "apiServerEndpoint: 10.0.0.1:6443";
+    let token = format!("token: abcdef.{SECRET}");
+    let pins = format!("caCertHashes: [\"{PIN}\"]");
+    let cases = [
+        (with(&format!("{endpoint}\n{token}")), "caCertHashes"),
+        (with(&format!("{endpoint}\n{token}\ncaCertHashes: [\"sha256:12\"]")), "caCertHashes"),
+        (with(&format!("apiServerEndpoint: 10.0.0.1\n{token}\n{pins}")), "apiServerEndpoint"),
+        (with(&format!("{endpoint}\ntoken: abcdef-{SECRET}\n{pins}")), "bootstrapToken.token"),
+        (with(&format!("{endpoint}\n{pins}")), "exactly one of token and tokenFile"),
+        (with(&format!("{endpoint}\n{token}\nunsafeSkipCAVerification: true")), "--allow-unsafe-discovery"),
+        (with(&format!("{endpoint}\n{token}\n{pins}\nunknown: 1")), "unknown"),
+        (good().replace("v1alpha1", "v2"), "apiVersion"),
+        (good().replace("AgentConfiguration", "Pod"), "kind"),
+        (format!("nodeName: Not_A_Name\n{}", good()), "nodeName"),
+        (format!("nodeAddresses: [example.com]\n{}", good()), "nodeAddresses"),
+        (good().replace("bootstrapToken:", "nothing:"), "nothing"),
+        (good().replace("    token", "  token"), "line"),
+    ];
+    for (text, expected) in cases {
+        let error = load(&text).expect_err(&text).to_string();
+        assert!(error.contains(expected), "expected {expected:?} in: {error}");
+        assert!(!error.contains(SECRET), "the secret is in: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_others_can_read_is_refused_with_its_remedy() {
+    let file = file(&good(), 0o640);
+    let error = Configuration::load(file.path(), &Surroundings::default()).unwrap_err().to_string();
+    assert!(error.contains("mode 640") && error.contains("chmod 600"), "{error}");
+}
+
+#[test]
+fn discovery_without_pins_needs_the_flag_as_well() {
+    let text =
+        with(&format!("apiServerEndpoint: 10.0.0.1:6443\ntoken: abcdef.{SECRET}\nunsafeSkipCAVerification: true"));
+    let surroundings = Surroundings { hostname: "a".to_owned(), allow_unsafe_discovery: true };
+    let configuration = Configuration::load(file(&text, 0o600).path(), &surroundings).unwrap();
+    assert!(matches!(configuration.discovery, Discovery::Token { trust: CaTrust::UnsafeAny, .. }));
+}
+
+#[test]
+fn debug_output_has_no_secret() {
+    assert!(!format!("{:?}", load(&good()).unwrap()).contains(SECRET));
+}

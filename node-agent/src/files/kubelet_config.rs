@@ -1,0 +1,166 @@
+//! `/var/lib/kubelet/config.yaml`: the cluster's kubelet configuration, with kubeadm's defaults and this machine's
+//! container runtime.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::yaml;
+
+/// A ConfigMap of kube-system is a few kilobytes.
+const MAX_BYTES: usize = 256 * 1024;
+/// The resolver file that does not name systemd-resolved's stub, which is unreachable from a pod.
+const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
+
+/// The cluster's configuration cannot be turned into files.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A ConfigMap's content is not what kubeadm writes.
+    #[error("ConfigMap kube-system/{map}: {reason}")]
+    ConfigMap {
+        /// The ConfigMap.
+        map: &'static str,
+        /// What was expected.
+        reason: String,
+    },
+    /// A file could not be rendered.
+    #[error("failed to render a file as YAML: {reason}")]
+    Write {
+        /// What the library says.
+        reason: String,
+    },
+}
+
+fn kubelet_map(reason: impl ToString) -> Error {
+    Error::ConfigMap { map: "kubelet-config", reason: reason.to_string() }
+}
+
+/// What a joining worker reads of kubeadm's ClusterConfiguration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterConfiguration {
+    api_version: String,
+    kubernetes_version: String,
+    #[serde(default = "default_certificates_dir")]
+    certificates_dir: String,
+    #[serde(default)]
+    networking: Networking,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Networking {
+    #[serde(default)]
+    dns_domain: Option<String>,
+    #[serde(default)]
+    service_subnet: Option<String>,
+}
+
+fn default_certificates_dir() -> String {
+    "/etc/kubernetes/pki".to_owned()
+}
+
+impl ClusterConfiguration {
+    /// Reads `data.ClusterConfiguration` of the ConfigMap `kubeadm-config`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = |reason: String| Error::ConfigMap { map: "kubeadm-config", reason };
+        if text.len() > MAX_BYTES {
+            return Err(wrong(format!("has {} bytes, expected at most {MAX_BYTES}", text.len())));
+        }
+        let parsed: Self = serde_saphyr::from_str(text).map_err(|failure| wrong(failure.to_string()))?;
+        if parsed.api_version != "kubeadm.k8s.io/v1beta4" {
+            let reason = format!("has apiVersion {}, expected kubeadm.k8s.io/v1beta4", parsed.api_version);
+            return Err(wrong(reason));
+        }
+        Ok(parsed)
+    }
+
+    /// The version of the control plane, for example `v1.37.2`.
+    pub fn kubernetes_version(&self) -> &str {
+        &self.kubernetes_version
+    }
+}
+
+/// Renders the kubelet's configuration.
+///
+/// `config` is `data.kubelet` of the ConfigMap `kubelet-config`. Values that stand in it are kept, but for
+/// `rotateCertificates`, which a joined kubelet needs.
+pub fn kubelet_config(
+    config: &str,
+    cluster: &ClusterConfiguration,
+    cri_socket: &str,
+    systemd_resolved: bool,
+) -> Result<String, Error> {
+    if config.len() > MAX_BYTES {
+        return Err(kubelet_map(format!("has {} bytes, expected at most {MAX_BYTES}", config.len())));
+    }
+    let mut value: Value = serde_saphyr::from_str(config).map_err(kubelet_map)?;
+    let Value::Object(fields) = &mut value else {
+        return Err(kubelet_map("is not a map"));
+    };
+    let version = fields.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    if version != "kubelet.config.k8s.io/v1beta1" {
+        return Err(kubelet_map(format!("has apiVersion {version:?}, expected kubelet.config.k8s.io/v1beta1")));
+    }
+    apply_defaults(fields, cluster);
+    fields.insert("rotateCertificates".to_owned(), json!(true));
+    fields.insert("containerRuntimeEndpoint".to_owned(), json!(cri_socket));
+    if systemd_resolved {
+        set_if_empty(fields, "resolvConf", json!(RESOLVED_CONF));
+    }
+    yaml::to_string(&value)
+}
+
+/// kubeadm's own defaults (kubeadm `componentconfigs/kubelet.go`).
+fn apply_defaults(fields: &mut Map<String, Value>, cluster: &ClusterConfiguration) {
+    set_if_empty(fields, "staticPodPath", json!("/etc/kubernetes/manifests"));
+    let domain = cluster.networking.dns_domain.as_deref().unwrap_or("cluster.local");
+    set_if_empty(fields, "clusterDomain", json!(domain));
+    let subnet = cluster.networking.service_subnet.as_deref().unwrap_or("10.96.0.0/12");
+    set_if_empty(fields, "clusterDNS", json!([dns_address(subnet)]));
+    set_if_empty(fields, "healthzBindAddress", json!("127.0.0.1"));
+    set_if_empty(fields, "healthzPort", json!(10248));
+    set_if_empty(fields, "cgroupDriver", json!("systemd"));
+    let ca = format!("{}/ca.crt", cluster.certificates_dir);
+    set_inside(fields, &["authentication", "x509", "clientCAFile"], json!(ca));
+    set_inside(fields, &["authentication", "anonymous", "enabled"], json!(false));
+    set_inside(fields, &["authentication", "webhook", "enabled"], json!(true));
+    set_inside(fields, &["authorization", "mode"], json!("Webhook"));
+}
+
+/// Sets a default inside a field's map, which is made when it is missing.
+fn set_inside(fields: &mut Map<String, Value>, path: &[&str], default: Value) {
+    match path {
+        [] => {}
+        [name] => set_if_empty(fields, name, default),
+        [name, rest @ ..] => {
+            let value = fields.entry(*name).or_insert_with(|| json!({}));
+            if let Value::Object(inner) = value {
+                set_inside(inner, rest, default);
+            }
+        }
+    }
+}
+
+/// Go writes an empty text, list or zero where a field is not set.
+fn set_if_empty(fields: &mut Map<String, Value>, name: &str, default: Value) {
+    let is_empty = match fields.get(name) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(Value::Array(list)) => list.is_empty(),
+        Some(_) => false,
+    };
+    if is_empty {
+        fields.insert(name.to_owned(), default);
+    }
+}
+
+/// The tenth address of the first Service network, which is the cluster's DNS by convention.
+fn dns_address(subnets: &str) -> String {
+    let first = subnets.split(',').next().unwrap_or_default();
+    let network = first.split('/').next().and_then(|address| address.parse::<std::net::IpAddr>().ok());
+    match network {
+        Some(std::net::IpAddr::V4(network)) => std::net::Ipv4Addr::from_bits(network.to_bits() + 10).to_string(),
+        Some(std::net::IpAddr::V6(network)) => std::net::Ipv6Addr::from_bits(network.to_bits() + 10).to_string(),
+        None => "10.96.0.10".to_owned(),
+    }
+}

@@ -1,9 +1,11 @@
+use std::fmt::Write as _;
+
 use rstest::rstest;
 
 use super::*;
 
 /// A discovery file with everything that is supported; tests replace parts of it.
-const FULL: &str = r#"apiVersion: v1
+const FULL: &str = r"apiVersion: v1
 kind: Config
 clusters:
 - name: other
@@ -24,7 +26,7 @@ users:
   user:
     token: abc.def
 preferences: {}
-"#;
+";
 
 fn full_with(from: &str, to: &str) -> String {
     assert!(FULL.contains(from), "{from}");
@@ -150,7 +152,7 @@ fn a_document_that_grows_when_it_is_read_is_refused() {
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..9 {
         let references = vec![format!("*a{}", level - 1); 9].join(", ");
-        bomb.push_str(&format!("a{level}: &a{level} [{references}]\n"));
+        writeln!(bomb, "a{level}: &a{level} [{references}]").unwrap();
     }
     assert!(matches!(DiscoveryFile::parse(&bomb), Err(KubeconfigError::Yaml { .. })));
 }

@@ -167,6 +167,11 @@ impl CertificationRequest {
     fn from_der(der: Vec<u8>) -> Result<Self, Pkcs10Error> {
         let request: CertReq = canonical(&der)?;
         let info = &request.info;
+        // Readers disagree about what unused bits mean; keys and signatures are whole bytes.
+        let bit_strings = [&request.signature, &info.public_key.subject_public_key];
+        if bit_strings.iter().any(|bits| bits.unused_bits() != 0) {
+            return Err(Pkcs10Error::Der { detail: "a bit string has unused bits".to_owned() });
+        }
         let spki = info.public_key.to_der().map_err(bad_der)?;
         let mut read = Self {
             key_kind: key_kind(&info.public_key),

@@ -193,6 +193,25 @@ fn other_encodings_of_the_same_content_are_refused() {
 }
 
 #[test]
+fn unused_bits_are_refused() {
+    // x509-parser ignores them and Go shifts the signature by them: one request, two meanings.
+    let mut forge = Forge::kubelet("worker-7");
+    loop {
+        let mut der = forge.sign_der(&forge.info());
+        let request = CertReq::from_der(&der).unwrap();
+        let signature = request.signature.raw_bytes();
+        if signature.last().is_some_and(|last| last % 2 == 0) {
+            let at = der.len() - signature.len() - 1;
+            assert_eq!(der[at], 0);
+            der[at] = 1;
+            assert!(is_bad_der(&CertificationRequest::from_der(der)));
+            return;
+        }
+        forge = Forge::kubelet("worker-7");
+    }
+}
+
+#[test]
 fn names_cannot_be_hidden_in_a_second_extension_or_attribute() {
     let mut twice = Forge::kubelet("worker-7");
     twice.extensions = vec![alternative_names(&[dns("a")]), alternative_names(&[dns("evil")])];

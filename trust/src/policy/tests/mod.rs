@@ -1,1 +1,8 @@
-//! x
+//! Tests of the policy: each rule both ways, the incidents it was made of, and properties over mutated requests.
+
+mod incidents;
+mod mutations;
+mod rules;
+mod scene;
+mod siblings;
+mod subjects;

@@ -7,6 +7,7 @@ pub mod act;
 pub mod cache;
 pub mod cli;
 pub mod client;
+pub mod feeds;
 pub mod lease;
 pub mod metrics;
 pub mod plan;

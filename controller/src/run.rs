@@ -28,6 +28,7 @@ use crate::act::tokens::Tokens;
 use crate::cache::feed::Triggers;
 use crate::cli::Cli;
 use crate::client::{self, ClientError};
+use crate::feeds::Feeds;
 use crate::lease::{Candidate, LeaseError};
 use crate::metrics::Metrics;
 use crate::plan::Settings;
@@ -35,7 +36,7 @@ use crate::reconcile::{Context, Notes, ReconcileError, on_error, reconcile};
 use crate::serve::{Health, ServeError, health_routes, metrics_routes, serve};
 use crate::sweep;
 use crate::telemetry::VERSION;
-use crate::world::{Feeds, World};
+use crate::world::World;
 
 /// How long visits that are under way may take to end when the process is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);

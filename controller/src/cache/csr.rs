@@ -3,6 +3,7 @@
 use join_crds::vocabulary::ANNOUNCEMENT_PREFIX;
 use join_trust::UnixSeconds;
 use join_trust::announcement::{self, Announcement};
+use join_trust::limits::MAX_CSR_PEM_BYTES;
 use join_trust::names::{ANNOUNCEMENT_SIGNER, CLIENT_SIGNER, NODE_USER_PREFIX, SERVING_SIGNER};
 use join_trust::policy::CertificateRequest;
 use join_trust::token::TokenId;
@@ -135,7 +136,7 @@ impl CsrEntry {
                 name: object.metadata.name.unwrap_or_default(),
                 uid: object.metadata.uid.unwrap_or_default(),
                 signer_name: spec.signer_name,
-                request: spec.request.0,
+                request: cut(spec.request.0),
                 usages: spec.usages.unwrap_or_default(),
                 expiration_seconds: spec.expiration_seconds.map(i64::from),
                 username: spec.username.unwrap_or_default(),
@@ -181,6 +182,13 @@ impl Entry for CsrEntry {
     }
 }
 
+/// What is too long is refused for its length alone, so one byte more than the limit is all that is kept of it.
+fn cut(mut request: Vec<u8>) -> Vec<u8> {
+    request.truncate(MAX_CSR_PEM_BYTES + 1);
+    request.shrink_to_fit();
+    request
+}
+
 fn created_at(object: &CertificateSigningRequest) -> UnixSeconds {
     object.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
 }
@@ -204,4 +212,49 @@ fn read_certificate(text: &[u8]) -> Option<Issued> {
         not_after: certificate.validity().not_after.timestamp(),
         serial: if serial.is_empty() { "0".to_owned() } else { serial.to_owned() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::ByteString;
+    use rstest::rstest;
+
+    fn object(signer: &str, user: &str, request: Vec<u8>) -> CertificateSigningRequest {
+        let mut object = CertificateSigningRequest::default();
+        object.spec.signer_name = signer.to_owned();
+        object.spec.username = Some(user.to_owned());
+        object.spec.request = ByteString(request);
+        object
+    }
+
+    #[test]
+    fn a_huge_request_is_cut_and_still_too_long() {
+        let entry = CsrEntry::read(object(CLIENT_SIGNER, "system:bootstrap:abcdef", vec![b'x'; 1_000_000])).unwrap();
+        assert_eq!(entry.request.request.len(), MAX_CSR_PEM_BYTES + 1);
+    }
+
+    #[rstest]
+    #[case("system:bootstrap:abcdef", Some(CsrKey::Token("abcdef".to_owned())))]
+    #[case("system:node:worker-7", Some(CsrKey::Node("worker-7".to_owned())))]
+    #[case("system:bootstrap:abcdefg", None)]
+    #[case("kubernetes-admin", None)]
+    fn requests_are_found_by_their_requester(#[case] user: &str, #[case] expected: Option<CsrKey>) {
+        assert_eq!(CsrEntry::read(object(SERVING_SIGNER, user, Vec::new())).unwrap().requester(), expected);
+    }
+
+    #[test]
+    fn other_signers_are_passed_over() {
+        assert_eq!(CsrEntry::read(object("kubernetes.io/kube-apiserver-client", "a", Vec::new())), None);
+        assert_eq!(AnnouncementEntry::read(&object(CLIENT_SIGNER, "a", Vec::new())), None);
+    }
+
+    #[test]
+    fn an_announcement_that_does_not_hold_is_shown_where_its_name_points_and_binds_nothing() {
+        let mut broken = object(ANNOUNCEMENT_SIGNER, "a", b"nonsense".to_vec());
+        broken.metadata.name = Some("nodejoin-machine-worker-7-0123456789abcdef".to_owned());
+        let entry = AnnouncementEntry::read(&broken).unwrap();
+        assert_eq!(entry.claimed.as_deref(), Some("worker-7"));
+        assert!(entry.announced.is_err());
+    }
 }

@@ -89,18 +89,29 @@ fn provide(observed: &Observed<'_>, record: &Record, token: &Token) -> Option<St
     (observed.memory.command != Some(true)).then_some(Step::WriteCommand)
 }
 
+/// Takes the credential of a request back that is being deleted.
+pub(super) fn withdraw(observed: &Observed<'_>) -> Option<Step> {
+    observed.record?.unspent()?;
+    remove(observed)
+}
+
 fn end(observed: &Observed<'_>, record: &Record) -> Option<Step> {
+    if let Some(step) = remove(observed) {
+        return Some(step);
+    }
+    let machine = new_sealing_key(observed, record).or_else(|| record.machine.clone());
+    may_mint_again(observed, record).then(|| mint(observed, machine, record.first_seen)).flatten()
+}
+
+/// Removes what an unspent token left: the Secret that makes it valid first.
+fn remove(observed: &Observed<'_>) -> Option<Step> {
     if observed.memory.token != Some(false) {
         return Some(Step::DeleteToken);
     }
     if !observed.delivers_sealed() && observed.memory.command != Some(false) {
         return Some(Step::DeleteCommand);
     }
-    if observed.signed() {
-        return Some(Step::Unsign);
-    }
-    let machine = new_sealing_key(observed, record).or_else(|| record.machine.clone());
-    may_mint_again(observed, record).then(|| mint(observed, machine, record.first_seen)).flatten()
+    observed.signed().then_some(Step::Unsign)
 }
 
 /// Seconds for which the signature of a token that has served is left to others.

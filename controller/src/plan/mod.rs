@@ -203,8 +203,12 @@ impl Step {
 /// Certificate requests come first, since a machine waits for them; then what a registered Node needs and no longer
 /// needs; then the credential.
 pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
-    if !observed.role_supported() || observed.deleting() {
+    if !observed.role_supported() {
         return None;
+    }
+    // A finalizer of somebody else's can hold a deleted request for long; its token must not live as long.
+    if observed.deleting() {
+        return certificates::step(observed).or_else(|| credential::withdraw(observed));
     }
     certificates::step(observed).or_else(|| node::step(observed)).or_else(|| credential::step(observed))
 }

@@ -81,10 +81,14 @@ fn event_for(
     }
 }
 
+/// The most strangers that are told of per request: whoever floods announcements shall not flood Events.
+const MOST_STRANGERS: usize = 16;
+
 /// Tells once of each machine that announced itself under the name of a request that is bound to another.
 pub(super) async fn strangers(request: &NodeJoinRequest, observed: &Observed<'_>, context: &Context) {
     for key in refused_keys(observed) {
-        let news = context.notes.with(request.uid(), |note| note.told.insert(key.clone()));
+        let news =
+            context.notes.with(request.uid(), |note| note.told.len() < MOST_STRANGERS && note.told.insert(key.clone()));
         if news {
             tracing::warn!(
                 request = request.node_name(),

@@ -156,6 +156,11 @@ impl Model {
 
     pub(crate) fn write_status(&mut self) {
         let next = self.observe(status);
+        for condition in &next.conditions {
+            let reason: Reason = condition.reason.parse().unwrap();
+            let of_type = reason.conditions().iter().any(|known| known.as_str() == condition.type_);
+            assert!(of_type, "{reason} is not documented as a reason of {}", condition.type_);
+        }
         let agent = self.request.status.take().and_then(|status| status.agent);
         self.request.status = Some(join_crds::status::NodeJoinRequestStatus { agent, ..next });
     }

@@ -189,7 +189,16 @@ fn a_joined_node_that_goes_or_is_replaced_is_told_of() {
 }
 
 #[test]
-fn nothing_is_done_for_a_request_that_is_being_deleted() {
+fn the_token_of_a_request_that_is_being_deleted_goes_and_opens_nothing() {
+    let (mut model, machine) = bound(&json!({}));
+    model.ask(&machine.key, NODE);
+    model.request.metadata.deletion_timestamp = Some(crate::plan::status::time(model.now));
+    assert_eq!(model.visit(), ["Deny", "DeleteToken", "Unsign"]);
+    assert!(model.tokens.is_empty() && model.approved.is_empty());
+}
+
+#[test]
+fn nothing_is_begun_for_a_request_that_is_being_deleted() {
     let mut model = Model::new(&json!({}));
     model.announce(&Machine::new());
     model.request.metadata.deletion_timestamp = Some(crate::plan::status::time(model.now));

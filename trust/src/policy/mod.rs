@@ -9,6 +9,13 @@
 //! our groups, or the node of a request. Renewals of client certificates are not ours: kube-controller-manager's
 //! `csrapproving` approves them (`selfnodeclient`), and only for the node itself.
 //!
+//! What other approvers check and this one leaves out, with the reason: a SubjectAccessReview of the requester (the
+//! record of its token says more), DNS lookups (a resolver's hiccup must not decide anything), a connection to the
+//! node (the request has no source address), a breaker on the number of pending requests (one bad client would stop
+//! everybody), hardware quotes (there is no plug-in for them yet). That a join request has been approved by an admin
+//! and has no Node yet needs no rule of its own: only then is there a token, and `SecondCertificate` and `NodeAbsent`
+//! end what it may ask for.
+//!
 //! The function believes nothing that a machine can write: neither the object's name, nor the Node's addresses, nor
 //! the request's status. What it does believe is in [`Context`], and the caller fills that from the controller's own
 //! records and from the admin's spec.

@@ -1,6 +1,6 @@
 //! Several requests of one requester: only the newest good one counts.
 
-use super::context::Context;
+use super::context::{Context, Subject};
 use super::evaluate;
 use super::request::CertificateRequest;
 use super::rule::Severity;
@@ -11,11 +11,17 @@ use crate::pkcs10::CertificationRequest;
 /// A sibling is an undecided request of the same requester for the same signer and common name. A newer one counts
 /// only if nothing definite stands against it: otherwise whoever can create a bad request could displace a good one.
 /// Requests of the same second are ordered by UID, so that every observer finds the same winner.
+///
+/// A request that was chosen for a token stands, whatever comes later: the first one wins. Among several that nobody
+/// has looked at yet it is the newest, because a kubelet that asks again has forgotten its older keys.
 pub fn superseded_by<'a>(
     csr: &CertificateRequest,
     siblings: impl IntoIterator<Item = &'a CertificateRequest>,
     context: &Context<'_>,
 ) -> Option<&'a str> {
+    if is_chosen(csr, context) {
+        return None;
+    }
     let context = Context { superseded_by: None, ..context.clone() };
     let common_name = common_name(csr)?;
     siblings
@@ -31,6 +37,11 @@ pub fn superseded_by<'a>(
         .filter(|other| evaluate(other, &context).iter().all(|finding| finding.rule.severity() == Severity::Wait))
         .max_by_key(|other| age(other))
         .map(|other| other.name.as_str())
+}
+
+fn is_chosen(csr: &CertificateRequest, context: &Context<'_>) -> bool {
+    let Subject::Client(client) = &context.subject else { return false };
+    client.token.and_then(|record| record.approved.as_ref()).is_some_and(|approved| approved.csr_uid == csr.uid)
 }
 
 fn age(csr: &CertificateRequest) -> (i64, &str) {

@@ -2,7 +2,7 @@
 
 use super::scene::{NOW, Scene};
 use crate::names::CLIENT_SIGNER;
-use crate::policy::{CertificateRequest, superseded_by};
+use crate::policy::{Accounting, CertificateRequest, Decision, KeyBinding, Rule, decide, superseded_by};
 use crate::test_support::{Forge, printable};
 
 /// The scene's request and another one of the same kubelet, made later with a key of its own.
@@ -85,8 +85,27 @@ fn a_thief_cannot_displace_the_pinned_key() {
         ..real.clone()
     };
     assert_eq!(superseded_by(&real, [&thief], &scene.context()), None);
-    scene.record().key = crate::policy::KeyBinding::FirstUse;
+    scene.record().key = KeyBinding::FirstUse;
     assert_eq!(superseded_by(&real, [&thief], &scene.context()), Some("thief"), "without a pin nobody can tell");
+}
+
+#[test]
+fn a_chosen_request_stands_whatever_comes_later() {
+    let mut scene = Scene::client();
+    scene.record().key = KeyBinding::FirstUse;
+    let first = scene.csr();
+    let later = CertificateRequest {
+        name: "later".to_owned(),
+        uid: "later".to_owned(),
+        created_at: first.created_at + 1,
+        request: Forge::kubelet("worker-7").pem(),
+        ..first.clone()
+    };
+    let public_key = scene.forge.pin();
+    scene.record().approved = Some(Accounting { csr_uid: first.uid.clone(), public_key, issued: false });
+    assert_eq!(superseded_by(&first, [&later], &scene.context()), None);
+    let Decision::Wait(finding) = decide(&later, &scene.context()) else { panic!("{later:?}") };
+    assert_eq!(finding.rule, Rule::CertificatePending);
 }
 
 #[test]

@@ -51,8 +51,8 @@ pub fn link(link: &Path, target: &Path) -> Result<(), Error> {
 
 /// Makes a folder and those above it, with a mode for those that are new.
 pub fn folder(path: &Path, mode: u32) -> Result<(), Error> {
-    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(|source| Error { path: path.to_owned(), source })
+    let outcome = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    outcome.map_err(|source| Error { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

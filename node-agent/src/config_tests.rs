@@ -20,7 +20,7 @@ fn load(text: &str) -> Result<Configuration, Error> {
 fn with(token: &str) -> String {
     format!(
         "apiVersion: agent.nodejoin.dev/v1alpha1\nkind: AgentConfiguration\ndiscovery:\n  bootstrapToken:\n{}",
-        token.lines().map(|line| format!("    {line}\n")).collect::<String>()
+        token.lines().flat_map(|line| ["    ", line, "\n"]).collect::<String>()
     )
 }
 

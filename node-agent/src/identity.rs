@@ -57,23 +57,21 @@ impl Identity {
         atomic_file::folder(folder, 0o700)?;
         let path = folder.join("machine.key");
         let wrong = |source| Error::MachineKey { path: path.clone(), source };
-        let machine = match read(&path)? {
-            Some(text) => MachineKey::from_pem(&text).map_err(wrong)?,
-            None => {
-                let key = MachineKey::generate().map_err(wrong)?;
-                atomic_file::write(&path, key.to_pem().map_err(wrong)?.as_bytes(), atomic_file::SECRET)?;
-                key
-            }
+        let machine = if let Some(text) = read(&path)? {
+            MachineKey::from_pem(&text).map_err(wrong)?
+        } else {
+            let key = MachineKey::generate().map_err(wrong)?;
+            atomic_file::write(&path, key.to_pem().map_err(wrong)?.as_bytes(), atomic_file::SECRET)?;
+            key
         };
         let path = folder.join("sealing.key");
         let wrong = |source| Error::SealingKey { path: path.clone(), source };
-        let sealing = match read(&path)? {
-            Some(text) => SealingKey::from_pem(&text).map_err(wrong)?,
-            None => {
-                let key = SealingKey::generate().map_err(wrong)?;
-                atomic_file::write(&path, key.to_pem().map_err(wrong)?.as_bytes(), atomic_file::SECRET)?;
-                key
-            }
+        let sealing = if let Some(text) = read(&path)? {
+            SealingKey::from_pem(&text).map_err(wrong)?
+        } else {
+            let key = SealingKey::generate().map_err(wrong)?;
+            atomic_file::write(&path, key.to_pem().map_err(wrong)?.as_bytes(), atomic_file::SECRET)?;
+            key
         };
         Ok(Self { machine, sealing })
     }

@@ -1,5 +1,30 @@
 //! The agent on a machine that is to become a node.
+//!
+//! ```text
+//!  configuration ─▶ discovery ─▶ announcement ─▶ watch of its own request
+//!                   (is this API server            │ sealed credentials
+//!                    the right one?)               ▼
+//!                                   preflight ∥ discovery with the token
+//!                                                  │ both passed: from here on the machine is changed
+//!                                                  ▼
+//!                     certificate ─▶ files ─▶ kubelet ─▶ healthz ─▶ the node's own identity
+//! ```
+//!
+//! What is decided or rendered is in pure code ([`files`], [`config`], [`preflight::judge`]); what touches the API, the
+//! disk or systemd is apart from it.
+
+pub mod announce;
 pub mod atomic_file;
 pub mod config;
+pub mod connection;
+pub mod discovery;
 pub mod files;
+pub mod host;
 pub mod identity;
+pub mod join;
+pub mod kubelet;
+pub mod local_status;
+pub mod member;
+pub mod preflight;
+pub mod report;
+pub mod run;

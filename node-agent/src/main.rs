@@ -1,1 +1,134 @@
-fn main() {}
+//! `join-agent`: the agent on a machine that is to become a node.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use join_agent::config::{Configuration, DEFAULT_PATH, Surroundings};
+use join_agent::local_status::LocalStatus;
+use join_agent::{host, run};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Joins this machine to a Kubernetes cluster when a NodeJoinRequest asks for it.
+#[derive(Parser)]
+#[command(name = "join-agent", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the service: announces the machine, waits for its request, carries it out, and stays with the node
+    Run {
+        #[command(flatten)]
+        configuration: ConfigurationArguments,
+        /// How much to log: error, warn, info, debug or trace
+        #[arg(long, env = "JOIN_AGENT_LOG", default_value = "info")]
+        log_level: String,
+        /// How to log
+        #[arg(long, value_enum, default_value = "text")]
+        log_format: LogFormat,
+    },
+    /// Says what the running agent is doing and what it waits for
+    Status {
+        /// How to print it
+        #[arg(long, short, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Checks the configuration file
+    Check {
+        #[command(flatten)]
+        configuration: ConfigurationArguments,
+    },
+    /// Prints the version
+    Version,
+}
+
+#[derive(clap::Args)]
+struct ConfigurationArguments {
+    /// The configuration file
+    #[arg(long, default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Allow a configuration that pins no certificate authority: whoever holds the token can then pretend to be the
+    /// API server
+    #[arg(long)]
+    allow_unsafe_discovery: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run { configuration, log_level, log_format } => serve(&configuration, &log_level, log_format),
+        Command::Status { output } => print_status(output),
+        Command::Check { configuration } => load(&configuration).map(|(configuration, _)| {
+            println!("the configuration is sound; this machine is to be the node {}", configuration.node_name.as_str());
+            ExitCode::SUCCESS
+        }),
+        Command::Version => {
+            println!("join-agent {}", env!("CARGO_PKG_VERSION"));
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("join-agent: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+fn load(arguments: &ConfigurationArguments) -> Result<(Configuration, String), Failure> {
+    let hostname = host::hostname();
+    let surroundings =
+        Surroundings { hostname: hostname.clone(), allow_unsafe_discovery: arguments.allow_unsafe_discovery };
+    Ok((Configuration::load(&arguments.config, &surroundings)?, hostname))
+}
+
+fn serve(arguments: &ConfigurationArguments, log_level: &str, log_format: LogFormat) -> Result<ExitCode, Failure> {
+    // Keys and tokens must not end in a core file, nor be readable by another process of the same user.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(log_level)?).with_writer(std::io::stderr);
+    match log_format {
+        LogFormat::Text => logs.with_ansi(false).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    let (configuration, hostname) = load(arguments)?;
+    // One thread: the agent waits nearly all of its life.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            ended = run::run(configuration, hostname) => match ended {
+                Ok(never) => match never {},
+                Err(error) => Err(error.into()),
+            },
+            _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+            _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+fn print_status(output: Output) -> Result<ExitCode, Failure> {
+    let Some(status) = LocalStatus::read()? else {
+        return Err("no agent is running here; start it with `systemctl start join-agent`".into());
+    };
+    match output {
+        Output::Text => print!("{}", status.text()),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -30,8 +30,8 @@ pub enum Error {
     },
 }
 
-fn kubelet_map(reason: impl ToString) -> Error {
-    Error::ConfigMap { map: "kubelet-config", reason: reason.to_string() }
+fn kubelet_map(reason: String) -> Error {
+    Error::ConfigMap { map: "kubelet-config", reason }
 }
 
 /// What a joining worker reads of kubeadm's ClusterConfiguration.
@@ -93,9 +93,9 @@ pub fn kubelet_config(
     if config.len() > MAX_BYTES {
         return Err(kubelet_map(format!("has {} bytes, expected at most {MAX_BYTES}", config.len())));
     }
-    let mut value: Value = serde_saphyr::from_str(config).map_err(kubelet_map)?;
+    let mut value: Value = serde_saphyr::from_str(config).map_err(|failure| kubelet_map(failure.to_string()))?;
     let Value::Object(fields) = &mut value else {
-        return Err(kubelet_map("is not a map"));
+        return Err(kubelet_map("is not a map".to_owned()));
     };
     let version = fields.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     if version != "kubelet.config.k8s.io/v1beta1" {

@@ -1,0 +1,179 @@
+//! API clients of the agent: whom they talk to, whom they trust, and as whom.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::time::Duration;
+
+use http::{HeaderValue, header};
+use join_trust::ca_bundle::CaBundle;
+use join_trust::endpoint::Endpoint;
+use kube::{Client, Config};
+use secrecy::SecretString;
+
+/// How this program names itself to the API server, for its audit log.
+const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));
+/// How long a connection may take to be established.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long any call but a watch may take.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whom a client takes for the API server.
+#[derive(Clone, Copy)]
+pub enum Server<'a> {
+    /// Anybody. For the one fetch whose content proves itself.
+    Unverified,
+    /// Who has a certificate of one of these authorities.
+    Verified(&'a CaBundle),
+}
+
+/// As whom a client acts.
+#[derive(Clone)]
+pub enum As<'a> {
+    /// Nobody.
+    Anonymous,
+    /// The holder of a bearer token.
+    Token(SecretString),
+    /// The owner of the certificate and key in one PEM file.
+    Certificate(&'a Path),
+}
+
+/// A client could not be made, which has to do with the machine and not with the network.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to set up a connection to {endpoint}: {reason}")]
+pub struct SetupError {
+    endpoint: String,
+    reason: String,
+}
+
+/// Makes a client. Nothing is sent yet.
+pub fn client(endpoint: &Endpoint, server: Server<'_>, identity: As<'_>) -> Result<Client, SetupError> {
+    let wrong = |reason: String| SetupError { endpoint: endpoint.to_string(), reason };
+    let url = endpoint.url().parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
+    let mut config = Config::new(url);
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+    match server {
+        Server::Unverified => config.accept_invalid_certs = true,
+        Server::Verified(ca) => config.root_cert = Some(ca.certificates().map(<[u8]>::to_vec).collect()),
+    }
+    match identity {
+        As::Anonymous => {}
+        As::Token(token) => config.auth_info.token = Some(token),
+        As::Certificate(path) => {
+            let path = path.display().to_string();
+            config.auth_info.client_certificate = Some(path.clone());
+            config.auth_info.client_key = Some(path);
+        }
+    }
+    Client::try_from(config).map_err(|error| wrong(innermost(&error)))
+}
+
+/// A call that failed: what was tried, what was seen, and what to look at.
+#[derive(Debug, thiserror::Error)]
+#[error("{tried} failed: {seen}; {remedy}")]
+pub struct CallError {
+    /// What was tried.
+    pub tried: String,
+    /// What came back.
+    pub seen: String,
+    /// What a person can do about it.
+    pub remedy: &'static str,
+    /// Whether the same call may succeed later without anybody's doing.
+    pub temporary: bool,
+}
+
+/// Runs one call with a limit, and explains its failure.
+pub async fn call<T>(tried: &str, work: impl Future<Output = Result<T, kube::Error>>) -> Result<T, CallError> {
+    match tokio::time::timeout(CALL_TIMEOUT, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(explain(tried, &error)),
+        Err(_elapsed) => Err(CallError {
+            tried: tried.to_owned(),
+            seen: format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
+            remedy: "check the network and the firewalls between this machine and the API server",
+            temporary: true,
+        }),
+    }
+}
+
+/// Explains an error of the client library.
+pub fn explain(tried: &str, error: &kube::Error) -> CallError {
+    let (seen, remedy, temporary) = match error {
+        kube::Error::Api(status) => {
+            let seen = format!("HTTP {} {}: {}", status.code, status.reason, status.message);
+            match status.code {
+                401 => (seen, "the token has expired or is not known to this cluster; a new one is needed", true),
+                403 => (seen, "the cluster lacks a right or forbids anonymous access; check its RBAC", true),
+                404 => (seen, "the object is not there; check that join-operator is installed in this cluster", true),
+                422 => (seen, "an admission policy or the schema refuses this", false),
+                _ => (seen, "see the API server's log", true),
+            }
+        }
+        other => transport(other),
+    };
+    CallError { tried: tried.to_owned(), seen, remedy, temporary }
+}
+
+/// Tells apart what can go wrong before an answer comes: name, connection, TLS.
+fn transport(error: &kube::Error) -> (String, &'static str, bool) {
+    let seen = innermost(error);
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return (tls.to_string(), tls_remedy(tls), true);
+        }
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return (tls.to_string(), tls_remedy(tls), true);
+            }
+            let remedy = match io.kind() {
+                std::io::ErrorKind::ConnectionRefused => {
+                    "nothing listens there: check the address and port, and that the API server runs"
+                }
+                std::io::ErrorKind::TimedOut => {
+                    "no answer: check the network and the firewalls between this machine and the API server"
+                }
+                std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
+                    "there is no route: check this machine's network"
+                }
+                _ => continue_with(&seen),
+            };
+            return (seen, remedy, true);
+        }
+        source = cause.source();
+    }
+    let remedy = continue_with(&seen);
+    (seen, remedy, true)
+}
+
+fn continue_with(seen: &str) -> &'static str {
+    if seen.contains("lookup") || seen.contains("resolve") {
+        "the name cannot be resolved: check this machine's DNS"
+    } else {
+        "check the network between this machine and the API server"
+    }
+}
+
+fn tls_remedy(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidYet | rustls::CertificateError::NotValidYetContext { .. },
+        ) => "this machine's clock is behind: synchronise it (chrony, systemd-timesyncd)",
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
+        ) => "the API server's certificate has expired, or this machine's clock is ahead",
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
+        ) => "the API server's certificate does not name this address: add it to apiServer.certSANs",
+        _ => "this is not the API server whose certificate authority is pinned: compare caCertHashes",
+    }
+}
+
+/// The message at the end of a chain of causes, where the reason is.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

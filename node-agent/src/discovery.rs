@@ -1,0 +1,163 @@
+//! Is this API server the right one?
+//!
+//! With a token: cluster-info is fetched anonymously from a server that cannot be verified yet; the token's signature
+//! and a pinned certificate authority make it true; then it is fetched again over verified TLS and must be the same.
+//! With a file: the file was brought here by somebody who is trusted, so its certificate authority is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use join_trust::ca_bundle::{CaBundle, CaTrust};
+use join_trust::cluster_info::{self, ClusterInfo};
+use join_trust::endpoint::Endpoint;
+use join_trust::kubeconfig::{Credentials, DiscoveryFile, Material};
+use join_trust::token::BootstrapToken;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use secrecy::SecretString;
+
+use crate::config::Discovery;
+use crate::connection::{self, As, CallError, Server, SetupError, call};
+
+/// Discovery did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A client could not be made.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// What came back is not to be believed.
+    #[error("cluster-info from {from}: {source}")]
+    Untrue {
+        /// Who was asked.
+        from: String,
+        /// Why not.
+        source: cluster_info::ClusterInfoError,
+    },
+    /// The discovery file leads nowhere.
+    #[error("discovery file {path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What was expected.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether a later try may succeed without anybody's doing.
+    ///
+    /// What is not to be believed counts as temporary too: it may be a signature that is not there yet, or an attacker
+    /// on the way who goes away. The agent says each time what it saw.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Call(error) => error.temporary,
+            Self::Untrue { .. } => true,
+            Self::Setup(_) | Self::File { .. } => false,
+        }
+    }
+}
+
+/// A cluster that was found to be the right one.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Where its API server is.
+    pub endpoint: Endpoint,
+    /// Its certificate authorities.
+    pub ca: CaBundle,
+}
+
+/// A discovered cluster, and as whom to announce this machine there.
+pub struct Discovered {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// A client with the enrollment identity.
+    pub client: Client,
+}
+
+/// Finds the cluster that a configuration describes.
+pub async fn discover(discovery: &Discovery) -> Result<Discovered, Error> {
+    match discovery {
+        Discovery::Token { endpoint, token, trust } => {
+            let cluster = by_token(endpoint, token, trust).await?;
+            let identity = As::Token(SecretString::from(token.expose().to_string()));
+            let client = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), identity)?;
+            Ok(Discovered { cluster, client })
+        }
+        Discovery::File { path, kubeconfig } => by_file(path, kubeconfig).await,
+    }
+}
+
+/// Token discovery from nothing.
+async fn by_token(endpoint: &Endpoint, token: &BootstrapToken, trust: &CaTrust) -> Result<Cluster, Error> {
+    let unverified = connection::client(endpoint, Server::Unverified, As::Anonymous)?;
+    let first = fetch(&unverified, endpoint).await?;
+    let untrue = |source| Error::Untrue { from: endpoint.to_string(), source };
+    let found = ClusterInfo::verify(&first, token, trust).map_err(untrue)?;
+    let verified = connection::client(endpoint, Server::Verified(found.ca()), As::Anonymous)?;
+    let second = fetch(&verified, endpoint).await?;
+    found.confirm(&second).map_err(untrue)?;
+    Ok(Cluster { endpoint: found.endpoint().clone(), ca: found.ca().clone() })
+}
+
+/// Discovery with a token that came from a cluster which is known already: its certificate authorities are the pins,
+/// so TLS is verified from the first byte on, and one fetch is enough.
+pub async fn confirm(cluster: &Cluster, token: &BootstrapToken) -> Result<Cluster, Error> {
+    let client = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), As::Anonymous)?;
+    let data = fetch(&client, &cluster.endpoint).await?;
+    let trust = CaTrust::Pinned(cluster.ca.pins());
+    let found = ClusterInfo::verify(&data, token, &trust);
+    let found = found.map_err(|source| Error::Untrue { from: cluster.endpoint.to_string(), source })?;
+    Ok(Cluster { endpoint: found.endpoint().clone(), ca: found.ca().clone() })
+}
+
+async fn fetch(client: &Client, endpoint: &Endpoint) -> Result<BTreeMap<String, String>, Error> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), cluster_info::NAMESPACE);
+    let tried = format!("fetching cluster-info from {endpoint}");
+    Ok(call(&tried, maps.get(cluster_info::NAME)).await?.data.unwrap_or_default())
+}
+
+async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
+    let wrong = |reason: String| Error::File { path: path.display().to_string(), reason };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let read = |material: &Material| match material {
+        Material::Inline(bytes) => Ok(bytes.to_vec()),
+        Material::File(name) => std::fs::read(folder.join(name)).map_err(|error| wrong(format!("{name}: {error}"))),
+    };
+    let ca = kubeconfig.ca.as_ref().ok_or_else(|| wrong("names no certificate authority".to_owned()))?;
+    let ca = CaBundle::parse_pem(&read(ca)?).map_err(|error| wrong(error.to_string()))?;
+    let cluster = Cluster { endpoint: kubeconfig.endpoint.clone(), ca };
+    let certificate_file;
+    let identity = match &kubeconfig.credentials {
+        Credentials::Token(token) => As::Token(SecretString::from(token.as_str().to_owned())),
+        Credentials::TokenFile(name) => {
+            let token = read(&Material::File(name.clone()))?;
+            As::Token(SecretString::from(String::from_utf8_lossy(&token).trim().to_owned()))
+        }
+        Credentials::ClientCertificate { certificate: Material::File(certificate), key: Material::File(key) }
+            if certificate == key =>
+        {
+            certificate_file = folder.join(certificate);
+            As::Certificate(&certificate_file)
+        }
+        Credentials::ClientCertificate { .. } => {
+            let reason = "client-certificate and client-key must name one file that holds both, or use a token";
+            return Err(wrong(reason.to_owned()));
+        }
+        Credentials::Anonymous => {
+            return Err(wrong("has no credentials to announce this machine with".to_owned()));
+        }
+    };
+    let client = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), identity)?;
+    // A file proves itself only by its use: the server must be the one whose authority it names.
+    let probe = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), As::Anonymous)?;
+    match fetch(&probe, &cluster.endpoint).await {
+        Ok(_) => {}
+        // As for kubeadm, a cluster may hide cluster-info from strangers.
+        Err(Error::Call(error)) if error.seen.starts_with("HTTP 4") => {}
+        Err(error) => return Err(error),
+    }
+    Ok(Discovered { cluster, client })
+}

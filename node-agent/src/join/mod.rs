@@ -1,0 +1,252 @@
+//! Carrying a request out, from the sealed credentials to a healthy kubelet.
+//!
+//! Until preflight and discovery have passed nothing on the machine is changed. From then on each step can be repeated:
+//! after a crash the next start finds the same keys, the same certificate request and the same files, and
+//! [`crate::files::KUBELET_CONF`] is written last.
+
+mod certificate;
+mod write;
+
+use std::time::{Duration, Instant};
+
+use backon::{ExponentialBuilder, Retryable};
+use join_crds::{AgentStep, Check, NodeJoinRequest, Versions};
+use join_trust::ca_bundle::{CaBundleError, CaTrust};
+use join_trust::credentials::{CredentialsError, JoinCredentials};
+use join_trust::names::NodeName;
+use join_trust::sealing::{self, Binding, SealedEnvelope, SealingError};
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use kube::{Api, Client};
+use secrecy::SecretString;
+
+use crate::connection::{self, As, CallError, Server, SetupError, call};
+use crate::discovery::{self, Cluster};
+use crate::files::{self, Inputs, Rendered};
+use crate::identity::Identity;
+use crate::kubelet::{self, Systemd};
+use crate::member::{self, Membership};
+use crate::report::Reporter;
+use crate::{atomic_file, preflight};
+
+/// How long discovery with the request's own token is tried: its signature is in cluster-info before it is sealed, but
+/// kube-controller-manager's signer may take it out for a moment.
+const DISCOVERY_TRIES: usize = 12;
+
+/// The request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request has nothing for this machine.
+    #[error("the request has no sealed credentials for this machine")]
+    NotForUs,
+    /// The envelope cannot be opened.
+    #[error("the sealed credentials cannot be opened: {0}")]
+    Sealed(#[from] SealingError),
+    /// What was in the envelope is not understood.
+    #[error("the sealed credentials are not understood: {0}")]
+    Credentials(#[from] CredentialsError),
+    /// The credentials lead to another cluster than discovery did.
+    #[error("the sealed credentials name a certificate authority that discovery did not find to be trusted: {0}")]
+    OtherCluster(#[from] CaBundleError),
+    /// Discovery with the token failed.
+    #[error(transparent)]
+    Discovery(#[from] discovery::Error),
+    /// A client could not be made.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// Checks of this machine failed.
+    #[error("preflight failed: {}", .0.iter().map(|check| {
+        format!("[{}] {}", check.name, check.message.as_deref().unwrap_or_default())
+    }).collect::<Vec<_>>().join("; "))]
+    Preflight(Vec<Check>),
+    /// The node's name is taken.
+    #[error("a Node named {0} exists and is Ready: another machine has this name; expected none")]
+    NodeExists(String),
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A ConfigMap lacks its key.
+    #[error("ConfigMap kube-system/{map} has no key {key}: this cluster was not made by kubeadm")]
+    ConfigMap {
+        /// The map.
+        map: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// No certificate.
+    #[error(transparent)]
+    Certificate(#[from] certificate::Error),
+    /// The files could not be rendered.
+    #[error(transparent)]
+    Render(#[from] files::Error),
+    /// A file could not be written.
+    #[error(transparent)]
+    Write(#[from] atomic_file::Error),
+    /// The kubelet's key could not be encoded.
+    #[error("failed to encode the machine key: {0}")]
+    Key(#[from] join_trust::machine_key::MachineKeyError),
+    /// The kubelet does not run.
+    #[error(transparent)]
+    Kubelet(#[from] kubelet::Error),
+}
+
+/// What is known of the machine and its cluster before there is a request.
+pub struct Prepared<'a> {
+    /// The machine's keys.
+    pub identity: &'a Identity,
+    /// The node's name.
+    pub node_name: &'a NodeName,
+    /// The machine's host name.
+    pub hostname: &'a str,
+    /// Addresses to report.
+    pub addresses: &'a [String],
+    /// The cluster that discovery found.
+    pub cluster: &'a Cluster,
+    /// A connection to systemd.
+    pub systemd: &'a Systemd,
+    /// What runs on the machine.
+    pub versions: &'a Versions,
+    /// Where the agent keeps its state.
+    pub state_directory: &'a std::path::Path,
+}
+
+/// Carries the request out.
+pub async fn carry_out(machine: &Prepared<'_>, request: &NodeJoinRequest) -> Result<(), Error> {
+    let began = Instant::now();
+    let credentials = open(machine, request)?;
+    // Only what discovery trusts may follow from what was sealed.
+    let trust = CaTrust::Pinned(machine.cluster.ca.pins());
+    let sealed = Cluster {
+        endpoint: credentials.api_server_endpoint.clone(),
+        ca: credentials.ca_bundle.clone().restrict(&trust)?,
+    };
+    let token = As::Token(SecretString::from(credentials.token.expose().to_string()));
+    let client = connection::client(&sealed.endpoint, Server::Verified(&sealed.ca), token)?;
+    let mut reporter = Reporter::new(client.clone(), request, machine.versions, machine.addresses.to_vec());
+    let steps = join(machine, request, &credentials, &sealed, &client, &mut reporter, began);
+    let outcome = Box::pin(steps).await;
+    if let Err(error) = &outcome {
+        reporter.step(AgentStep::Failed, Some(&error.to_string())).await;
+    }
+    outcome
+}
+
+fn open(machine: &Prepared<'_>, request: &NodeJoinRequest) -> Result<JoinCredentials, Error> {
+    let status = request.status.as_ref();
+    let sealed = status.and_then(|status| status.sealed_credentials.as_ref()).ok_or(Error::NotForUs)?;
+    let envelope = SealedEnvelope::from_base64(&sealed.encapsulated_key, &sealed.ciphertext)?;
+    let binding = Binding { uid: request.uid(), name: request.node_name(), generation: sealed.generation };
+    let plain = sealing::open(&machine.identity.sealing, &binding, &envelope)?;
+    Ok(JoinCredentials::parse(&plain)?)
+}
+
+#[allow(clippy::too_many_arguments, reason = "one step of carry_out, apart so that its every failure is reported")]
+async fn join(
+    machine: &Prepared<'_>,
+    request: &NodeJoinRequest,
+    credentials: &JoinCredentials,
+    sealed: &Cluster,
+    client: &Client,
+    reporter: &mut Reporter,
+    began: Instant,
+) -> Result<(), Error> {
+    let registration = &request.spec.node_registration;
+    let socket = files::cri_socket(registration);
+    let version = machine.versions.kubelet.clone();
+    let (facts, cluster) =
+        tokio::join!(preflight::observe(&socket, version, machine.systemd), confirm(sealed, credentials));
+    let cluster = cluster?;
+    let ca_crt = cluster.ca.to_pem();
+    let expected = preflight::Expected {
+        machine_key: machine.identity.machine.pin(),
+        ca_crt: &ca_crt,
+        ignore: &registration.ignore_preflight_errors,
+    };
+    let checks = preflight::judge(&facts, &expected);
+    reporter.checks(&checks);
+    let failures: Vec<Check> = preflight::failures(&checks).into_iter().cloned().collect();
+    if !failures.is_empty() {
+        return Err(Error::Preflight(failures));
+    }
+
+    let before_waiting = began.elapsed();
+    let key = &machine.identity.machine;
+    let waiting = Instant::now();
+    let certificate = async {
+        let id = credentials.token.id();
+        Ok(certificate::obtain(client, id, key, machine.node_name, &cluster.ca).await?)
+    };
+    // All that does not need the certificate is done while it is waited for.
+    let rendered = async {
+        let (cluster_configuration, kubelet_config) = tokio::try_join!(
+            config_map(client, "kubeadm-config", "ClusterConfiguration"),
+            config_map(client, "kubelet-config", "kubelet"),
+        )?;
+        Ok(Rendered::new(&Inputs {
+            node_name: machine.node_name,
+            hostname: machine.hostname,
+            endpoint: &cluster.endpoint,
+            ca: &cluster.ca,
+            kubelet_config: &kubelet_config,
+            cluster_configuration: &cluster_configuration,
+            registration,
+            systemd_resolved: machine.systemd.is_active("systemd-resolved.service").await,
+        })?)
+    };
+    let free = name_is_free(client, machine.node_name);
+    let report = async {
+        reporter.step(AgentStep::WaitingForCertificate, None).await;
+        Ok(())
+    };
+    let (certificate, rendered, (), ()) = tokio::try_join!(certificate, rendered, free, report)?;
+    let waited = waiting.elapsed();
+
+    let writes_began = Instant::now();
+    let membership = Membership {
+        node_name: machine.node_name.as_str().to_owned(),
+        request_uid: request.uid().to_owned(),
+        endpoint: cluster.endpoint.to_string(),
+    };
+    write::all(&rendered, &certificate, key, &membership, machine.state_directory)?;
+    let own = before_waiting + writes_began.elapsed();
+    tracing::info!(
+        own_ms = own.as_millis(),
+        certificate_ms = waited.as_millis(),
+        "the files are written; starting the kubelet"
+    );
+    reporter.own_time(own);
+    machine.systemd.restart_kubelet().await?;
+    kubelet::wait_until_healthy().await?;
+    tracing::info!(total_ms = began.elapsed().as_millis(), "the kubelet is healthy");
+    // From here on the node speaks for itself.
+    if let Some(cluster) = member::cluster(&membership) {
+        let node = member::client(&cluster)?;
+        reporter.speak_as(node);
+        reporter.step(AgentStep::Joined, None).await;
+    }
+    Ok(())
+}
+
+/// Discovery with the request's own token.
+async fn confirm(cluster: &Cluster, credentials: &JoinCredentials) -> Result<Cluster, discovery::Error> {
+    let often = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(5))
+        .with_max_times(DISCOVERY_TRIES)
+        .with_jitter();
+    (|| discovery::confirm(cluster, &credentials.token)).retry(often).when(discovery::Error::is_temporary).await
+}
+
+/// kubeadm's own check: a Ready Node of this name is another machine.
+async fn name_is_free(client: &Client, name: &NodeName) -> Result<(), Error> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let found = call(&format!("looking for a Node named {}", name.as_str()), nodes.get_opt(name.as_str())).await?;
+    let conditions = found.and_then(|node| node.status).and_then(|status| status.conditions).unwrap_or_default();
+    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    if ready { Err(Error::NodeExists(name.as_str().to_owned())) } else { Ok(()) }
+}
+
+async fn config_map(client: &Client, map: &'static str, key: &'static str) -> Result<String, Error> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
+    let found = call(&format!("reading ConfigMap kube-system/{map}"), maps.get(map)).await?;
+    found.data.and_then(|mut data| data.remove(key)).ok_or(Error::ConfigMap { map, key })
+}

@@ -1,0 +1,155 @@
+//! Starting the kubelet: through systemd over D-Bus, and then asking it whether it is well.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use futures::StreamExt;
+use http::Request;
+use kube::{Client, Config};
+use zbus::{OwnedObjectPath, proxy};
+
+/// The unit that runs the kubelet.
+pub const UNIT: &str = "kubelet.service";
+/// The kubelet's own health endpoint; kubeadm's defaults for address and port.
+const HEALTHZ: &str = "http://127.0.0.1:10248";
+/// kubeadm waits this long too.
+const HEALTH_TIMEOUT: Duration = Duration::from_mins(4);
+/// How long systemd may take to start the unit.
+const JOB_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The kubelet does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// systemd could not be asked.
+    #[error("failed to {action} {UNIT} through systemd: {source}; see `systemctl status {UNIT}`")]
+    Bus {
+        /// What was asked.
+        action: &'static str,
+        /// What D-Bus said.
+        source: zbus::Error,
+    },
+    /// systemd tried, and the unit did not start.
+    #[error("systemd's job to start {UNIT} ended as {result:?}, expected \"done\"; see `journalctl -u {UNIT}`")]
+    Job {
+        /// The job's result.
+        result: String,
+    },
+    /// systemd did not finish.
+    #[error("systemd did not start {UNIT} within {} s; see `systemctl list-jobs`", JOB_TIMEOUT.as_secs())]
+    JobTimeout,
+    /// The kubelet runs and is not well.
+    #[error("the kubelet was not healthy within {} s: {seen}; see `journalctl -u {UNIT}`", HEALTH_TIMEOUT.as_secs())]
+    Unhealthy {
+        /// The last answer.
+        seen: String,
+    },
+}
+
+#[proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait Manager {
+    fn subscribe(&self) -> zbus::Result<()>;
+    fn reload(&self) -> zbus::Result<()>;
+    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    #[zbus(signal)]
+    fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
+}
+
+#[proxy(interface = "org.freedesktop.systemd1.Unit", default_service = "org.freedesktop.systemd1")]
+trait Unit {
+    #[zbus(property)]
+    fn active_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn need_daemon_reload(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
+    fn load_state(&self) -> zbus::Result<String>;
+}
+
+fn bus(action: &'static str) -> impl FnOnce(zbus::Error) -> Error {
+    move |source| Error::Bus { action, source }
+}
+
+/// A connection to systemd, made before it is needed.
+pub struct Systemd {
+    connection: zbus::Connection,
+}
+
+impl Systemd {
+    /// Connects to the system bus.
+    pub async fn connect() -> Result<Self, Error> {
+        let connection = zbus::Connection::system().await.map_err(bus("reach"))?;
+        Ok(Self { connection })
+    }
+
+    async fn unit(&self, name: &str) -> zbus::Result<UnitProxy<'_>> {
+        let path = ManagerProxy::new(&self.connection).await?.load_unit(name).await?;
+        // Not cached: the state that counts is the one at the moment of the question.
+        UnitProxy::builder(&self.connection).path(path).cache_properties(proxy::CacheProperties::No).build().await
+    }
+
+    /// Whether a unit is active now.
+    pub async fn is_active(&self, name: &str) -> bool {
+        let state = async { self.unit(name).await?.active_state().await };
+        state.await.is_ok_and(|state| state == "active")
+    }
+
+    /// Whether systemd knows a unit of that name.
+    pub async fn exists(&self, name: &str) -> bool {
+        let state = async { self.unit(name).await?.load_state().await };
+        state.await.is_ok_and(|state| state == "loaded")
+    }
+
+    /// Restarts the kubelet's unit and waits for the result of systemd's job.
+    pub async fn restart_kubelet(&self) -> Result<(), Error> {
+        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("restart"))?;
+        // Reading all units anew takes a while; systemd knows whether there is anything new.
+        let stale = async { self.unit(UNIT).await?.need_daemon_reload().await }.await.map_err(bus("look at"))?;
+        if stale {
+            manager.reload().await.map_err(bus("reload"))?;
+        }
+        // In this order: a job that ends at once is seen too.
+        manager.subscribe().await.map_err(bus("watch"))?;
+        let mut ended = manager.receive_job_removed().await.map_err(bus("watch"))?;
+        let job = manager.restart_unit(UNIT, "replace").await.map_err(bus("restart"))?;
+        let result = async {
+            while let Some(signal) = ended.next().await {
+                let arguments = signal.args().map_err(bus("watch"))?;
+                if arguments.job == job {
+                    return Ok(arguments.result.clone());
+                }
+            }
+            Ok("unknown: the connection to systemd was closed".to_owned())
+        };
+        match tokio::time::timeout(JOB_TIMEOUT, result).await {
+            Err(_elapsed) => Err(Error::JobTimeout),
+            Ok(result) => match result? {
+                done if done == "done" => Ok(()),
+                result => Err(Error::Job { result }),
+            },
+        }
+    }
+}
+
+/// Waits until the kubelet says that it is well.
+pub async fn wait_until_healthy() -> Result<(), Error> {
+    let unhealthy = |seen: String| Error::Unhealthy { seen };
+    let url = http::Uri::from_static(HEALTHZ);
+    let client = Client::try_from(Config::new(url)).map_err(|error| unhealthy(error.to_string()))?;
+    let ask = || async {
+        let request = Request::get("/healthz").body(Vec::new()).map_err(|error| error.to_string())?;
+        client.request_text(request).await.map(drop).map_err(|error| error.to_string())
+    };
+    let often = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_millis(500))
+        .with_factor(1.5)
+        .without_max_times();
+    match tokio::time::timeout(HEALTH_TIMEOUT, ask.retry(often)).await {
+        Ok(answer) => answer.map_err(unhealthy),
+        Err(_elapsed) => Err(unhealthy(ask().await.err().unwrap_or_default())),
+    }
+}

@@ -1,0 +1,178 @@
+//! The machine is the node: the agent goes on with the node's own certificate, and keeps its part of the request true.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use join_crds::{AgentStep, NodeJoinRequest, Versions};
+use join_trust::names::NodeName;
+use join_trust::pin::PublicKeyPin;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use serde::{Deserialize, Serialize};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::atomic_file;
+use crate::connection::{self, As, Server};
+use crate::discovery::Cluster;
+use crate::files::{CA_CRT, CLIENT_PEM, KUBELET_CONF};
+use crate::report::Reporter;
+
+/// How often the agent looks whether the kubelet has renewed its certificate.
+const RENEWAL_CHECK: Duration = Duration::from_mins(5);
+
+/// What the agent remembers of the join that it carried out; written before [`KUBELET_CONF`], so that the two together
+/// mean: this machine is a node, and we made it one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Membership {
+    /// The node.
+    pub node_name: String,
+    /// `metadata.uid` of the request.
+    pub request_uid: String,
+    /// The API server: host:port.
+    pub endpoint: String,
+}
+
+impl Membership {
+    fn path(state_directory: &Path) -> PathBuf {
+        state_directory.join("membership.json")
+    }
+
+    /// Writes the file.
+    pub fn write(&self, state_directory: &Path) -> Result<(), atomic_file::Error> {
+        let json = serde_json::to_vec_pretty(self).unwrap_or_default();
+        atomic_file::write(&Self::path(state_directory), &json, atomic_file::SECRET)
+    }
+
+    /// The membership of a machine whose files are all there and whose certificate is this node's and valid.
+    pub fn current(state_directory: &Path, node: &NodeName) -> Option<Self> {
+        let json = std::fs::read(Self::path(state_directory)).ok()?;
+        let membership: Self = serde_json::from_slice(&json).ok()?;
+        let certificate_is_good = std::fs::read(CLIENT_PEM).is_ok_and(|pem| is_valid_for(&pem, node));
+        let is_ours = membership.node_name == node.as_str();
+        (is_ours && certificate_is_good && Path::new(KUBELET_CONF).exists()).then_some(membership)
+    }
+}
+
+/// The first certificate in PEM text, as DER.
+fn certificate(pem: &[u8]) -> Option<Vec<u8>> {
+    let blocks = pem::parse_many(pem).ok()?;
+    blocks.into_iter().find(|block| block.tag() == "CERTIFICATE").map(pem::Pem::into_contents)
+}
+
+/// The pin of the key of the first certificate in PEM text.
+pub fn key_of(pem: &[u8]) -> Option<PublicKeyPin> {
+    PublicKeyPin::of_certificate(&certificate(pem)?).ok()
+}
+
+fn is_valid_for(pem: &[u8], node: &NodeName) -> bool {
+    let Some(der) = certificate(pem) else { return false };
+    let Ok((_, certificate)) = X509Certificate::from_der(&der) else { return false };
+    let names_node =
+        certificate.subject().iter_common_name().any(|name| name.as_str().is_ok_and(|name| name == node.user_name()));
+    names_node && certificate.validity().is_valid()
+}
+
+/// A client with the node's certificate, as it is on the disk now.
+pub fn client(cluster: &Cluster) -> Result<Client, connection::SetupError> {
+    connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), As::Certificate(Path::new(CLIENT_PEM)))
+}
+
+/// The cluster of a membership, with the certificate authorities that lie on the machine.
+pub fn cluster(membership: &Membership) -> Option<Cluster> {
+    let ca = join_trust::ca_bundle::CaBundle::parse_pem(&std::fs::read(CA_CRT).ok()?).ok()?;
+    Some(Cluster { endpoint: join_trust::endpoint::Endpoint::parse(&membership.endpoint).ok()?, ca })
+}
+
+/// Watches the node's own request until the kubelet has renewed its certificate or the machine is no member any more.
+pub async fn follow(
+    membership: &Membership,
+    cluster: &Cluster,
+    versions: &Versions,
+    addresses: &[String],
+) -> Result<(), connection::SetupError> {
+    let client = client(cluster)?;
+    let generation_of_certificate = std::fs::read_link(CLIENT_PEM).ok();
+    let api: Api<NodeJoinRequest> = Api::all(client.clone());
+    let own = watcher::Config::default().fields(&format!("metadata.name={}", membership.node_name));
+    let mut requests = std::pin::pin!(watcher(api, own).default_backoff().applied_objects());
+    let mut renewal = tokio::time::interval(RENEWAL_CHECK);
+    loop {
+        tokio::select! {
+            request = requests.try_next() => match request {
+                Ok(Some(request)) => {
+                    if needs_report(&request, membership) {
+                        let mut reporter = Reporter::new(client.clone(), &request, versions, addresses.to_vec());
+                        keep_history(&mut reporter, &request);
+                        reporter.step(AgentStep::Joined, None).await;
+                    }
+                }
+                Ok(None) => return Ok(()),
+                // The watch goes on by itself, with a growing pause.
+                Err(error) => tracing::warn!(%error, "the watch of the request failed"),
+            },
+            _ = renewal.tick() => {
+                if std::fs::read_link(CLIENT_PEM).ok() != generation_of_certificate || !Path::new(KUBELET_CONF).exists() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Whether the request does not say yet that its present generation was carried out.
+fn needs_report(request: &NodeJoinRequest, membership: &Membership) -> bool {
+    let agent = request.status.as_ref().and_then(|status| status.agent.as_ref());
+    request.uid() == membership.request_uid
+        && agent.is_none_or(|agent| {
+            agent.step != AgentStep::Joined || agent.observed_generation != request.metadata.generation
+        })
+}
+
+/// What was observed during the join stays in the report.
+fn keep_history(reporter: &mut Reporter, request: &NodeJoinRequest) {
+    if let Some(agent) = request.status.as_ref().and_then(|status| status.agent.as_ref()) {
+        reporter.checks(&agent.checks);
+        reporter.observations(&agent.observations);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_membership_needs_all_of_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = NodeName::parse("worker-1").unwrap();
+        assert_eq!(Membership::current(folder.path(), &node), None);
+        let membership = Membership {
+            node_name: "worker-1".to_owned(),
+            request_uid: "u".to_owned(),
+            endpoint: "10.0.0.1:6443".to_owned(),
+        };
+        membership.write(folder.path()).unwrap();
+        // The marker alone, without the kubelet's files, is a join that was interrupted.
+        assert_eq!(Membership::current(folder.path(), &node), None);
+    }
+
+    #[test]
+    fn a_report_is_due_once_per_generation_and_only_for_the_own_request() {
+        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), endpoint: String::new() };
+        let request = |uid: &str, agent: serde_json::Value| -> NodeJoinRequest {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest",
+                "metadata": {"name": "a", "uid": uid, "generation": 2},
+                "spec": {"role": "Worker", "machine": {"trust": "FirstUse"}},
+                "status": {"agent": agent},
+            }))
+            .unwrap()
+        };
+        let agent = |step: &str, generation: i64| serde_json::json!({"step": step, "observedGeneration": generation, "since": "2026-01-01T00:00:00Z"});
+        assert!(needs_report(&request("u", agent("Verifying", 2)), &membership));
+        assert!(needs_report(&request("u", agent("Joined", 1)), &membership));
+        assert!(!needs_report(&request("u", agent("Joined", 2)), &membership));
+        assert!(!needs_report(&request("another", agent("Verifying", 2)), &membership));
+    }
+}

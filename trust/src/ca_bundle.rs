@@ -108,7 +108,10 @@ impl CaBundle {
             let index = position + 1;
             if block.tag() == TAG { read_ca(block.into_contents(), index) } else { Err(CaBundleError::Block { index }) }
         };
-        blocks.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)
+        let bundle = blocks.into_iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)?;
+        // Text without line ends grows when it is written again, and must still be readable then.
+        let length = bundle.to_pem().len();
+        if length > MAX_CA_BUNDLE_BYTES { Err(CaBundleError::Size { length }) } else { Ok(bundle) }
     }
 
     /// Keeps what may be trusted; an error if that is nothing.

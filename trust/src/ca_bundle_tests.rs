@@ -67,6 +67,23 @@ fn sizes_are_bounded() {
 }
 
 #[test]
+fn a_bundle_that_outgrows_the_bound_when_it_is_written_is_refused() {
+    let on_one_line = |pem: &str| {
+        let config = pem::EncodeConfig::new().set_line_wrap(1 << 20).set_line_ending(pem::LineEnding::LF);
+        pem::encode_config(&pem::parse(pem).unwrap(), config)
+    };
+    // Names of some length make certificates of which as many as are allowed fit on one line each, but not in many.
+    let text = (400..900).find_map(|length| {
+        let one = ca(&"n".repeat(length)).0;
+        let text = on_one_line(&one).repeat(MAX_CA_CERTIFICATES);
+        let outgrows = text.len() <= MAX_CA_BUNDLE_BYTES && one.len() * MAX_CA_CERTIFICATES > MAX_CA_BUNDLE_BYTES;
+        outgrows.then_some(text)
+    });
+    let refused = CaBundle::parse_pem(text.unwrap().as_bytes());
+    assert!(matches!(refused, Err(CaBundleError::Size { .. })), "{refused:?}");
+}
+
+#[test]
 fn trailing_data_in_a_certificate_is_refused() {
     let (one, _) = ca("one");
     let mut der = pem::parse(&one).unwrap().into_contents();

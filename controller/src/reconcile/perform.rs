@@ -130,6 +130,9 @@ pub(super) async fn perform(
             visit.log(None, Some(token.id.as_str()));
         }
     }
+    if matches!(step, Step::Mint { .. } | Step::DeleteToken | Step::NoteNode { .. }) {
+        context.metrics.set_tokens_alive(context.world.tokens_alive(now()));
+    }
     Ok(())
 }
 

@@ -191,9 +191,12 @@ impl Work<'_> {
         let visits = visits(reader, triggered, self.cli.concurrency, context, stop.clone());
         tokio::pin!(visits);
         tokio::select! {
-            () = &mut visits => Err(RunError::Task("controller".to_owned())),
+            // With nothing under way, the visits end at the signal itself, and either branch may be the first.
+            () = &mut visits => {
+                if *stop.borrow() { Ok(()) } else { Err(RunError::Task("controller".to_owned())) }
+            }
             ended = tasks.join_next() => Err(task_ended(ended)),
-            () = stopped(stop) => {
+            () = stopped(stop.clone()) => {
                 tracing::info!("stopping: visits under way may end");
                 if timeout(DRAIN_TIMEOUT, &mut visits).await.is_err() {
                     tracing::warn!("visits under way did not end in time and are cut off");

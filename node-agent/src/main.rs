@@ -101,7 +101,9 @@ fn serve(arguments: &ConfigurationArguments, log_level: &str, log_format: LogFor
     // Keys and tokens must not end in a core file, nor be readable by another process of the same user.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(log_level)?).with_writer(std::io::stderr);
+    // The first fetch of discovery is meant to be unverified; the library's warning of it would frighten for nothing.
+    let filter = EnvFilter::try_new(format!("{log_level},kube_client::client::tls=error"))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log_format {
         LogFormat::Text => logs.with_ansi(false).init(),
         LogFormat::Json => logs.json().init(),

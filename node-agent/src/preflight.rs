@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn each_fault_fails_its_own_check_and_can_be_waived_by_name() {
-        let broken: [(&str, fn(&mut Facts)); 9] = [
+        type Fault = fn(&mut Facts);
+        let broken: [(&str, Fault); 9] = [
             ("IsPrivilegedUser", |f| f.is_root = false),
             ("FileAvailable--etc-kubernetes-kubelet.conf", |f| f.kubelet_conf = true),
             ("FileAvailable--etc-kubernetes-pki-ca.crt", |f| f.ca_crt = Some("theirs\n".to_owned())),

@@ -91,7 +91,7 @@ impl<'a> Machine<'a> {
             hostname: self.name.clone(),
             root,
             disk,
-            binds: vec![(cache.clone(), cache), (images, PathBuf::from("/var/lib/containerd"))],
+            binds: vec![(cache, PathBuf::from(COMPONENTS)), (images, PathBuf::from("/var/lib/containerd"))],
             files: self.files()?,
         };
         let path = folder.join("machine.json");
@@ -128,12 +128,12 @@ impl<'a> Machine<'a> {
 
         let mut link = |path: &str, target: PathBuf| files.insert(PathBuf::from(path), Content::Link(target));
         for program in ["kubelet", "kubeadm", "kubectl", "kube-proxy"] {
-            link(&format!("/usr/bin/{program}"), components.kubernetes.join(program));
+            link(&format!("/usr/bin/{program}"), installed(&components.kubernetes).join(program));
         }
         for program in ["containerd", "ctr", "containerd-shim-runc-v2"] {
-            link(&format!("/usr/bin/{program}"), components.containerd.join(program));
+            link(&format!("/usr/bin/{program}"), installed(&components.containerd).join(program));
         }
-        link("/opt/cni/bin", components.cni_plugins.clone());
+        link("/opt/cni/bin", installed(&components.cni_plugins));
         link(&format!("{units}/default.target"), PathBuf::from("lab.target"));
         link(&format!("{units}/multi-user.target.wants/kubelet.service"), PathBuf::from("../kubelet.service"));
         Ok(files)
@@ -282,6 +282,15 @@ impl<'a> Machine<'a> {
         }
         Ok(())
     }
+}
+
+/// Where a machine sees the components. Not where the host has them, which can be in a home folder: units with
+/// `ProtectHome=` would not find them there.
+const COMPONENTS: &str = "/opt/components";
+
+/// A component's folder as a machine sees it.
+fn installed(folder: &Path) -> PathBuf {
+    Path::new(COMPONENTS).join(folder.file_name().unwrap_or_default())
 }
 
 /// The one child of a process.

@@ -59,11 +59,15 @@ fn client_pem_path(now: &Zoned) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
+    use k8s_openapi::jiff::tz::TimeZone;
+
     use super::*;
 
     #[test]
     fn the_file_is_named_as_the_kubelet_names_it() {
-        let now: Zoned = "2026-11-24T09:35:42[UTC]".parse().unwrap();
+        let instant: Timestamp = "2026-11-24T09:35:42Z".parse().unwrap();
+        let now = instant.to_zoned(TimeZone::UTC);
         let expected = Path::new("/var/lib/kubelet/pki/kubelet-client-2026-11-24-09-35-42.pem");
         assert_eq!(client_pem_path(&now), expected);
     }

@@ -109,6 +109,14 @@ fn points_of_low_order_are_no_keys(#[case] point: &str) {
 }
 
 #[test]
+fn an_envelope_with_an_ephemeral_key_of_low_order_does_not_open() {
+    // Its shared secret would be zero, so that anybody could have made it (RFC 9180 section 7.1.4).
+    let key = SealingKey::generate().unwrap();
+    let sealed = SealedEnvelope::new(&[0; 32], vec![0; 64]).unwrap();
+    assert_eq!(open(&key, &binding(), &sealed), Err(SealingError::Open));
+}
+
+#[test]
 fn keys_survive_a_round_trip() {
     let key = SealingKey::generate().unwrap();
     let text = key.to_pem().unwrap();

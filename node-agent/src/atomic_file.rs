@@ -49,10 +49,17 @@ pub fn link(link: &Path, target: &Path) -> Result<(), Error> {
     step().map_err(|source| Error { path: link.to_owned(), source })
 }
 
-/// Makes a folder and those above it, with a mode for those that are new.
+/// Makes a folder and those above it that are missing, each with exactly this mode, whatever the process's umask is.
 pub fn folder(path: &Path, mode: u32) -> Result<(), Error> {
-    let outcome = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    outcome.map_err(|source| Error { path: path.to_owned(), source })
+    let step = |folder: &Path| {
+        fs::DirBuilder::new().mode(mode).create(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(mode))
+    };
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.is_dir()).collect();
+    for folder in missing.into_iter().rev() {
+        step(folder).map_err(|source| Error { path: folder.to_owned(), source })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -80,6 +87,19 @@ mod tests {
         assert_eq!(fs::read_link(&path).unwrap(), Path::new("b"));
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"a");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "a temporary folder was left");
+    }
+
+    #[test]
+    fn new_folders_have_the_mode_and_old_ones_keep_theirs() {
+        let base = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let deep = base.path().join("a/b");
+        let before = mode(base.path());
+        // 0o777 shows that no umask took anything away.
+        folder(&deep, 0o777).unwrap();
+        folder(&deep, 0o700).unwrap();
+        assert_eq!((mode(&deep), mode(deep.parent().unwrap())), (0o777, 0o777));
+        assert_eq!(mode(base.path()), before);
     }
 
     #[test]

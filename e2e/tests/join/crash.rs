@@ -47,7 +47,7 @@ pub fn controller_after_each_write(suite: &Suite) -> Result<(), Failed> {
     }
     operator.start_controller(CONTROLLER, &[])?;
     suite.wait_until_joined(name)?;
-    suite.wait_for(name, ConditionType::CredentialIssued, "False", Reason::TokenRemoved)?;
+    suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenRemoved)?;
 
     // The audit log is the witness: created is what the API server answered with 201.
     let created = |resource: &str, prefix: &str| -> Result<Vec<String>, Failed> {

@@ -42,7 +42,7 @@ pub fn request_after_the_machine(suite: &Suite) -> Result<(), Failed> {
 
     // The credential ends with the join, and the kubelet's serving certificate is issued without anybody's approval.
     suite.wait_for(machine.name(), ConditionType::ServingCertificateIssued, "True", Reason::CertificateIssued)?;
-    suite.wait_for(machine.name(), ConditionType::CredentialIssued, "False", Reason::TokenRemoved)?;
+    suite.wait_for(machine.name(), ConditionType::CredentialIssued, "True", Reason::TokenRemoved)?;
     assert_eq!(suite.join_tokens()?, Vec::<String>::new());
 
     runs_a_pod(suite, machine.name())?;

@@ -54,7 +54,8 @@ pub fn another_key(suite: &Suite) -> Result<(), Failed> {
 /// Stock kubeadm gives whoever holds a token any node's name. Ours is worth one name.
 pub fn another_name(suite: &Suite) -> Result<(), Failed> {
     let name = "right-name-1";
-    suite.request(name, &serde_json::json!({"role": "Worker", "delivery": "Token"}))?;
+    suite
+        .request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "delivery": "Token"}))?;
     suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenIssued)?;
     let token = secret_of(suite, name)?.data.unwrap_or_default().remove("token").ok_or("no token in the Secret")?;
     let thief = client_with_token(suite, &String::from_utf8(token.0)?)?;

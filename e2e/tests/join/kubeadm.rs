@@ -24,8 +24,10 @@ pub fn without_bootstrapsigner(suite: &Suite) -> Result<(), Failed> {
 /// Joins a machine with `kubeadm join` and a token of `delivery: Token`.
 pub fn join(suite: &Suite, name: &str) -> Result<(), Failed> {
     let machine = suite.bare_machine(name)?;
-    suite
-        .request(name, &serde_json::json!({"role": "Worker", "delivery": "Token", "addresses": [machine.address()]}))?;
+    suite.request(
+        name,
+        &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "delivery": "Token", "addresses": [machine.address()]}),
+    )?;
     let line = join_command(suite, name)?;
     let words: Vec<&str> = line.split_whitespace().chain([CGROUP_V1]).collect();
     machine.run(&words)?;

@@ -78,7 +78,10 @@ pub fn tokens_ask_their_own_signer_only(suite: &Suite) -> Result<(), Failed> {
 pub fn machines_write_their_own_status_only(suite: &Suite) -> Result<(), Failed> {
     let (own, other) = ("policy-own", "policy-other");
     for name in [own, other] {
-        suite.request(name, &serde_json::json!({"role": "Worker", "delivery": "Token"}))?;
+        suite.request(
+            name,
+            &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "delivery": "Token"}),
+        )?;
         suite.wait_for(name, join_crds::ConditionType::CredentialIssued, "True", join_crds::Reason::TokenIssued)?;
     }
     let request = suite.block_on(suite.requests_api().get(own))?;

@@ -12,7 +12,7 @@ use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, PostParams};
 use kube::runtime::wait::await_condition;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use libtest_mimic::Failed;
 
 /// How long anything that should happen may take before a test fails.
@@ -110,7 +110,14 @@ impl Suite {
     /// Waits until an object of any kind is as it should be; the failure shows the object as it is.
     pub fn wait<K>(&self, api: &Api<K>, name: &str, what: &str, condition: impl Fn(&K) -> bool) -> Result<K, Failed>
     where
-        K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+        K: kube::Resource
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
     {
         let holds = |object: Option<&K>| object.is_some_and(&condition);
         let waited =
@@ -120,8 +127,12 @@ impl Suite {
             Ok(Ok(None)) => Err(format!("{name} vanished while waiting for {what}").into()),
             Ok(Err(failure)) => Err(format!("waiting for {what} of {name}: {failure}").into()),
             Err(_elapsed) => {
-                let seen = self.block_on(api.get_opt(name));
-                Err(format!("{what} of {name} did not come within {PATIENCE:?}; seen: {seen:#?}").into())
+                let mut seen = self.block_on(api.get_opt(name))?;
+                if let Some(object) = &mut seen {
+                    object.managed_fields_mut().clear();
+                }
+                let seen = serde_json::to_string_pretty(&seen)?;
+                Err(format!("{what} of {name} did not come within {PATIENCE:?}; seen: {seen}").into())
             }
         }
     }

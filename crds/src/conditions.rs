@@ -102,10 +102,10 @@ pub fn set(
     };
     let before = condition.clone();
     if condition.status != status.as_str() {
-        condition.status = status.as_str().to_owned();
+        status.as_str().clone_into(&mut condition.status);
         condition.last_transition_time = whole_seconds(now);
     }
-    condition.reason = reason.as_str().to_owned();
+    reason.as_str().clone_into(&mut condition.reason);
     condition.message = message;
     condition.observed_generation = Some(generation);
     *condition != before

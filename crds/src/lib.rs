@@ -6,11 +6,14 @@
 #![warn(missing_docs)]
 
 pub mod conditions;
+pub mod generate;
+mod rules;
 mod schema;
 pub mod spec;
 pub mod status;
 pub mod vocabulary;
 
+pub use rules::{CONTROLLED_KUBELET_ARGS, CONTROLLED_LABELS};
 pub use spec::{
     ControlPlane, Delivery, KubeletArg, LocalApiEndpoint, Machine, NodeJoinRequest, NodeJoinRequestSpec,
     NodeRegistration, Removal, Role, Taint, TaintEffect, Trust,

@@ -10,8 +10,8 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
 use crate::status::NodeJoinRequestStatus;
+use crate::{rules, schema};
 
 /// Seconds that a bootstrap token lives unless the request says otherwise.
 pub const DEFAULT_TOKEN_TTL_SECONDS: i32 = 900;
@@ -24,6 +24,7 @@ pub const DEFAULT_BIND_PORT: i32 = 6443;
 ///
 /// The request's name is the node's name. Role, machine, delivery and controlPlane cannot be changed: they decide who
 /// may become this node, so a different answer is a different request.
+#[allow(clippy::duplicated_attributes, reason = "printed columns repeat their keys")]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "nodejoin.dev",
@@ -36,20 +37,82 @@ pub const DEFAULT_BIND_PORT: i32 = 6443;
     status = "NodeJoinRequestStatus",
     derive = "PartialEq",
     doc = "Asks for one machine to become the node of the same name, and records how far it has come.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status",
+        description = "Whether the machine is the node and the node is Ready."
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        description = "What the join is at, or what it waits for."
+    ),
+    printcolumn(
+        name = "Machine",
+        type_ = "string",
+        json_path = ".status.machine.publicKeyHash",
+        priority = 1,
+        description = "Hash of the key of the machine that the request is bound to."
+    ),
+    printcolumn(
+        name = "Addresses",
+        type_ = "string",
+        json_path = ".spec.addresses",
+        priority = 1,
+        description = "Addresses that the node may have."
+    ),
+    printcolumn(
+        name = "Kubelet",
+        type_ = "string",
+        json_path = ".status.node.kubeletVersion",
+        priority = 1,
+        description = "Version of the node's kubelet."
+    ),
+    printcolumn(
+        name = "Expires",
+        type_ = "string",
+        json_path = ".status.certificates.client.notAfter",
+        priority = 1,
+        description = "When the node's client certificate ends."
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1,
+        description = "The status in a sentence."
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Time since the request was made."
+    ),
     crates(kube_core = "::kube_core")
 )]
-#[x_kube(crates(kube_core = "::kube_core"))]
+#[x_kube(
+    crates(kube_core = "::kube_core"),
+    validation = rules::control_plane_needs_role(),
+    validation = rules::control_plane_immutable(),
+    validation = rules::token_delivery_needs_first_use(),
+    validation = rules::node_ip_is_an_address(),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeJoinRequestSpec {
     /// What the node becomes: Worker or ControlPlane. Cannot be changed.
     #[serde(default)]
+    #[x_kube(validation = rules::immutable("role"))]
     pub role: Role,
 
     /// Which machine may become this node. Cannot be changed.
+    #[x_kube(validation = rules::immutable("machine"))]
     pub machine: Machine,
 
     /// How the bootstrap token reaches the machine: Sealed or Token. Cannot be changed.
     #[serde(default)]
+    #[x_kube(validation = rules::immutable("delivery"))]
     pub delivery: Delivery,
 
     /// Seconds that the bootstrap token lives, counted from the moment at which it is made: when the machine is there.
@@ -92,12 +155,13 @@ pub enum Role {
 
 /// Which machine may become this node.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[x_kube(crates(kube_core = "::kube_core"))]
+#[x_kube(crates(kube_core = "::kube_core"), validation = rules::pin_or_first_use())]
 #[serde(rename_all = "camelCase")]
 pub struct Machine {
     /// SHA-256 of the machine key's SubjectPublicKeyInfo, as the machine's agent prints it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    #[schemars(length(max = 71))]
+    #[x_kube(validation = rules::public_key_hash())]
     pub public_key_hash: Option<String>,
 
     /// Pinned: only the key in publicKeyHash. FirstUse: the one machine that announces itself under this name.
@@ -142,7 +206,8 @@ pub enum Removal {
 pub struct NodeRegistration {
     /// Container runtime's socket, such as unix:///run/containerd/containerd.sock. Absent: the one that is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 115))]
+    #[schemars(length(max = 114))]
+    #[x_kube(validation = rules::cri_socket())]
     pub cri_socket: Option<String>,
 
     /// Flags for the kubelet, in this order, as kubeadm's kubeletExtraArgs. Read once, during the join.
@@ -164,8 +229,7 @@ pub struct NodeRegistration {
 
     /// Preflight checks whose failure is only a warning, by kubeadm's names; all alone stands for every one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(schema_with = "schema::preflight_checks")]
     pub ignore_preflight_errors: Vec<String>,
 }
 
@@ -183,9 +247,11 @@ impl NodeRegistration {
 pub struct KubeletArg {
     /// Name of the flag without leading dashes.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = rules::kubelet_arg_name(), validation = rules::kubelet_arg_not_controlled())]
     pub name: String,
     /// Value of the flag.
     #[schemars(length(max = 1024))]
+    #[x_kube(validation = rules::kubelet_arg_value())]
     pub value: String,
 }
 
@@ -196,10 +262,11 @@ pub struct KubeletArg {
 pub struct Taint {
     /// Key of the taint.
     #[schemars(length(min = 1, max = 317))]
+    #[x_kube(validation = rules::taint_key(), validation = rules::taint_not_controlled())]
     pub key: String,
     /// Value of the taint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
+    #[schemars(length(max = 63), regex(pattern = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"))]
     pub value: Option<String>,
     /// What the taint does to pods that do not tolerate it.
     pub effect: TaintEffect,

@@ -49,20 +49,9 @@ pub fn controller_after_each_write(suite: &Suite) -> Result<(), Failed> {
     suite.wait_until_joined(name)?;
     suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenRemoved)?;
 
-    // The audit log is the witness: created is what the API server answered with 201.
-    let created = |resource: &str, prefix: &str| -> Result<Vec<String>, Failed> {
-        let lines = audit_lines(suite)?;
-        let events = lines[before..].iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        Ok(events
-            .filter(|event| event["verb"] == "create" && event["responseStatus"]["code"] == 201)
-            .filter(|event| event["objectRef"]["resource"] == resource)
-            .filter_map(|event| event["objectRef"]["name"].as_str().map(str::to_owned))
-            .filter(|name| name.starts_with(prefix))
-            .collect())
-    };
-    let tokens = created("secrets", "bootstrap-token-")?;
+    let tokens = created(suite, before, "secrets", "bootstrap-token-")?;
     assert_eq!(tokens.len(), 1, "tokens: {tokens:?}");
-    let requests = created("certificatesigningrequests", "nodejoin-client-")?;
+    let requests = created(suite, before, "certificatesigningrequests", "nodejoin-client-")?;
     assert_eq!(requests.len(), 1, "client certificate requests: {requests:?}");
     assert_eq!(suite.join_tokens()?, Vec::<String>::new());
     Ok(())
@@ -76,7 +65,57 @@ fn is_joined(suite: &Suite, name: &str) -> Result<bool, Failed> {
     Ok(ready && removed)
 }
 
+/// The names of the objects that were created since, with the audit log as the witness: what the API server answered
+/// with 201.
+fn created(suite: &Suite, since: usize, resource: &str, prefix: &str) -> Result<Vec<String>, Failed> {
+    let lines = audit_lines(suite)?;
+    let events = lines[since..].iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    Ok(events
+        .filter(|event| event["verb"] == "create" && event["responseStatus"]["code"] == 201)
+        .filter(|event| event["objectRef"]["resource"] == resource)
+        .filter_map(|event| event["objectRef"]["name"].as_str().map(str::to_owned))
+        .filter(|name| name.starts_with(prefix))
+        .collect())
+}
+
 fn audit_lines(suite: &Suite) -> Result<Vec<String>, Failed> {
     let log = suite.lab().layout().control_plane_etc().join("audit.log");
     Ok(std::fs::read_to_string(log)?.lines().map(str::to_owned).collect())
+}
+
+/// An agent that is killed at each stage of the join, and started again by systemd, ends where an undisturbed one ends.
+pub fn agent_at_each_stage(suite: &Suite) -> Result<(), Failed> {
+    let name = "crash-2";
+    let machine = suite.bare_machine(name)?;
+    let before = audit_lines(suite)?.len();
+    suite.operator().install_agent(&machine, suite.enrollment())?;
+    suite.announcement(name)?;
+    let kill = || machine.run(&["systemctl", "kill", "--signal=KILL", "join-agent.service"]).map(drop);
+    kill()?;
+    suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    // What appears on the machine, or of it in the cluster, in the order of a join.
+    let asked = || {
+        let lines = audit_lines(suite).unwrap_or_default();
+        lines[before..].iter().any(|line| line.contains("nodejoin-client-") && line.contains("\"verb\":\"create\""))
+    };
+    let exists = |path: &str| machine.path(path).is_ok_and(|path| path.symlink_metadata().is_ok());
+    let stages: [(&str, &dyn Fn() -> bool); 4] = [
+        ("the certificate request", &asked),
+        ("the certificate", &|| exists("/var/lib/kubelet/pki/kubelet-client-current.pem")),
+        ("the membership", &|| exists("/var/lib/join-agent/membership.json")),
+        ("the kubeconfig", &|| exists("/etc/kubernetes/kubelet.conf")),
+    ];
+    for (what, is_there) in stages {
+        wait_until(what, Duration::from_mins(1), || if is_there() { Ok(()) } else { Err("not there".to_owned()) })?;
+        kill()?;
+    }
+    suite.wait_until_joined(name)?;
+    suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenRemoved)?;
+    let announcements = created(suite, before, "certificatesigningrequests", "nodejoin-machine-crash-2-")?;
+    assert_eq!(announcements.len(), 1, "the machine had several identities: {announcements:?}");
+    let requests = created(suite, before, "certificatesigningrequests", "nodejoin-client-")?;
+    assert_eq!(requests.len(), 1, "client certificate requests: {requests:?}");
+    let tokens = created(suite, before, "secrets", "bootstrap-token-")?;
+    assert_eq!(tokens.len(), 1, "tokens: {tokens:?}");
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod crash;
 mod files;
 mod happy;
 mod identity;
+mod input;
 mod kubeadm;
 mod policies;
 mod support;
@@ -39,6 +40,14 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     (KubernetesMinor::V1_37, "machines_write_their_own_status_only", policies::machines_write_their_own_status_only),
     (KubernetesMinor::V1_37, "the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
     (KubernetesMinor::V1_37, "a_controller_killed_after_each_write_converges", crash::controller_after_each_write),
+    (KubernetesMinor::V1_37, "an_agent_killed_at_each_stage_converges", crash::agent_at_each_stage),
+    (KubernetesMinor::V1_37, "bad_requests_are_refused_with_the_field", input::bad_requests_are_refused_with_the_field),
+    (KubernetesMinor::V1_37, "a_machine_finds_the_cluster_by_a_file", input::a_machine_finds_the_cluster_by_a_file),
+    (
+        KubernetesMinor::V1_37,
+        "another_certificate_authority_is_refused",
+        input::another_certificate_authority_is_refused,
+    ),
     (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),
     (KubernetesMinor::V1_35, "on_1_35_the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
 ];

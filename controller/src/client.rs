@@ -23,6 +23,9 @@ use crate::metrics::Metrics;
 /// How long the API server keeps one watch open. Every watch is answered anew at least this often.
 pub const WATCH_TIMEOUT: Duration = Duration::from_secs(200);
 
+/// How this program names itself to the API server, for its audit log.
+const USER_AGENT: &str = concat!("join-controller/", env!("CARGO_PKG_VERSION"));
+
 /// A client could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -77,6 +80,7 @@ pub async fn config(kubeconfig: Option<&Path>) -> Result<kube::Config, ClientErr
     // A call that hangs would hold a reconciliation; the controller's own backoff is what retries.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
+    config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT)));
     Ok(config)
 }
 

@@ -51,8 +51,8 @@ impl Mark {
         Ok(Self { path, offset })
     }
 
-    /// The requests since, of clients whose user agent begins with one of `agents`. The leader's lease and events are
-    /// left out: they are not part of a join.
+    /// The requests since, of clients whose user agent begins with one of `agents`. The leader's lease is left out: it
+    /// is renewed whether anything joins or not.
     pub fn requests(&self, agents: &[&str]) -> anyhow::Result<Requests> {
         let mut file = fs::File::open(&self.path)?;
         file.seek(SeekFrom::Start(self.offset))?;

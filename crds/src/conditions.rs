@@ -154,3 +154,119 @@ fn whole_seconds(now: Timestamp) -> Time {
     let seconds = Timestamp::from_second(now.as_second()).unwrap_or(now);
     Time(seconds)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn ready(conditions: &[Condition]) -> &Condition {
+        get(conditions, ConditionType::Ready).unwrap()
+    }
+
+    #[test]
+    fn the_first_visit_knows_every_condition_and_claims_nothing() {
+        let conditions = initial(3, at(100));
+        let types: Vec<&str> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!(types, ConditionType::ALL.map(ConditionType::as_str));
+        for condition in &conditions {
+            assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("Unknown", "Progressing"));
+            assert_eq!(condition.observed_generation, Some(3));
+        }
+    }
+
+    #[test]
+    fn the_transition_time_changes_with_the_status_and_with_nothing_else() {
+        let mut conditions = initial(1, at(100));
+        let mut step = |status, reason, message: &str, generation, second| {
+            let changed = set(&mut conditions, ConditionType::Ready, status, reason, message, generation, at(second));
+            let condition = ready(&conditions).clone();
+            (changed, condition.last_transition_time.0.as_second(), condition.observed_generation)
+        };
+        let (no, yes) = (ConditionStatus::False, ConditionStatus::True);
+        assert_eq!(step(no, Reason::WaitingForMachine, "a", 1, 200), (true, 200, Some(1)));
+        assert_eq!(step(no, Reason::WaitingForMachine, "a", 1, 300), (false, 200, Some(1)));
+        assert_eq!(step(no, Reason::WaitingForMachine, "b", 1, 300), (true, 200, Some(1)));
+        assert_eq!(step(no, Reason::Joining, "b", 1, 300), (true, 200, Some(1)));
+        assert_eq!(step(no, Reason::Joining, "b", 2, 300), (true, 200, Some(2)));
+        assert_eq!(step(yes, Reason::Joined, "", 2, 400), (true, 400, Some(2)));
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_no_change_when_it_is_read_back() {
+        let mut conditions = Vec::new();
+        let now = Timestamp::from_millisecond(1_700_000_000_750).unwrap();
+        set(&mut conditions, ConditionType::Ready, ConditionStatus::True, Reason::Joined, "", 1, now);
+        let text = serde_json::to_string(&conditions).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Condition>>(&text).unwrap(), conditions);
+        assert!(text.contains("\"2023-11-14T22:13:20Z\""), "{text}");
+    }
+
+    #[test]
+    fn conditions_set_in_any_order_stand_in_the_order_of_a_join() {
+        let mut conditions = Vec::new();
+        for condition_type in ConditionType::ALL.into_iter().rev() {
+            assert!(set(&mut conditions, condition_type, ConditionStatus::False, Reason::Progressing, "", 1, at(100)));
+        }
+        let types: Vec<&str> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!(types, ConditionType::ALL.map(ConditionType::as_str));
+    }
+
+    #[test]
+    fn completing_keeps_what_is_there_and_puts_foreign_conditions_last() {
+        let mut conditions = Vec::new();
+        let foreign = Condition { type_: "example.com/Audited".to_owned(), ..initial(1, at(50))[0].clone() };
+        conditions.push(foreign.clone());
+        set(
+            &mut conditions,
+            ConditionType::Stalled,
+            ConditionStatus::True,
+            Reason::DeadlineExceeded,
+            "late",
+            1,
+            at(60),
+        );
+        complete(&mut conditions, 2, at(100));
+        assert_eq!(conditions.len(), ConditionType::ALL.len() + 1);
+        assert_eq!(conditions.last(), Some(&foreign));
+        assert!(is_true(&conditions, ConditionType::Stalled));
+        assert_eq!(reason(&conditions, ConditionType::Stalled), Some(Reason::DeadlineExceeded));
+        assert_eq!(ready(&conditions).observed_generation, Some(2));
+        let again = conditions.clone();
+        complete(&mut conditions, 2, at(200));
+        assert_eq!(conditions, again);
+    }
+
+    #[test]
+    fn absent_conditions_and_unknown_reasons_are_told_apart_from_true_ones() {
+        assert!(!is_true(&[], ConditionType::Ready));
+        assert_eq!(get(&[], ConditionType::Ready), None);
+        let mut conditions = initial(1, at(100));
+        assert!(!is_true(&conditions, ConditionType::Ready));
+        "FromTheFuture".clone_into(&mut conditions[5].reason);
+        assert_eq!(reason(&conditions, ConditionType::Ready), None);
+    }
+
+    #[test]
+    fn a_message_cannot_move_the_cursor_of_a_terminal() {
+        assert_eq!(clean_message("a\u{1b}[31mb\r\nc\u{9b}d\0"), "a [31mb  c d ");
+    }
+
+    proptest! {
+        #[test]
+        fn a_cleaned_message_is_bounded_and_stays_as_it_is(message in "\\PC{0,3000}|[\\x00-\\x{ff}]{0,3000}") {
+            let cleaned = clean_message(&message);
+            prop_assert!(cleaned.len() <= MAX_MESSAGE_BYTES);
+            prop_assert!(!cleaned.contains(char::is_control));
+            prop_assert_eq!(clean_message(&cleaned), cleaned.clone());
+            if message.len() < MAX_MESSAGE_BYTES - 3 {
+                prop_assert_eq!(cleaned.chars().count(), message.chars().count());
+            }
+        }
+    }
+}

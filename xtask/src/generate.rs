@@ -5,17 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use crate::build::repository;
+use join_crds::generate::files;
 
-/// Each generated file: its path in the repository, and what it should contain.
-fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
-    let crd = join_crds::generate::crd_yaml()?;
-    Ok(vec![
-        ("crds/generated/nodejoinrequests.nodejoin.dev.yaml", crd.clone()),
-        ("charts/join-operator/templates/crd.yaml", crd),
-        ("docs/reasons.md", join_crds::vocabulary::reasons_markdown()),
-    ])
-}
+use crate::build::repository;
 
 pub fn write() -> anyhow::Result<ExitCode> {
     for (path, content) in files()? {

@@ -68,33 +68,18 @@ macro_rules! event_reasons {
 }
 
 event_reasons! {
-    MachineBound Normal by "BindMachine"
-        "The request was bound to a machine's key."
-        next "Nothing to do.";
     MachineRefused Warning by "BindMachine"
         "A machine that announced itself under this name was not accepted: its key is not the pinned one, another machine claims the same name, or its announcement does not hold."
         next "Look at the request's MachineBound condition.";
-    TokenIssued Normal by "IssueToken"
-        "A bootstrap token was made for the bound machine."
-        next "Nothing to do.";
     TokenExpired Warning by "IssueToken"
         "The bootstrap token ended before the machine used it."
         next "Look at the request's CredentialIssued condition.";
-    TokenRemoved Normal by "RemoveToken"
-        "The bootstrap token was removed, because it has served or because the request is gone."
-        next "Nothing to do.";
-    CertificateApproved Normal by "DecideCertificateRequest"
-        "A certificate request kept every rule, and was approved."
-        next "Nothing to do.";
     CertificateDenied Warning by "DecideCertificateRequest"
         "A certificate request broke a rule, and was denied."
         next "Look at the rule that the note names, and at who sent the request.";
     TokenReused Warning by "DecideCertificateRequest"
         "A token that had already brought its machine a certificate was used to ask for another one."
         next "Someone else may hold the token. Compare the two requests that the note names, and look at the machine.";
-    NodeRegistered Normal by "WatchNode"
-        "The Node appeared."
-        next "Nothing to do.";
     NodeReplaced Warning by "WatchNode"
         "The Node was deleted and made anew, with another UID."
         next "Look at the request's NodeRegistered condition.";

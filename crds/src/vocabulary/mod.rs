@@ -9,6 +9,8 @@ mod documentation;
 mod events;
 mod names;
 mod reasons;
+#[cfg(test)]
+mod tests;
 
 pub use condition_types::ConditionType;
 pub use documentation::reasons_markdown;

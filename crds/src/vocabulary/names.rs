@@ -33,8 +33,6 @@ pub const SIGNER_KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
 pub const GROUP_ENROLL: &str = "system:bootstrappers:nodejoin:enroll";
 /// Group of machines that carry out their request.
 pub const GROUP_JOIN: &str = "system:bootstrappers:nodejoin:join";
-/// Group of every bootstrap token.
-pub const GROUP_BOOTSTRAPPERS: &str = "system:bootstrappers";
 /// Group of every node.
 pub const GROUP_NODES: &str = "system:nodes";
 /// Prefix of a bootstrap token's user name.
@@ -42,8 +40,6 @@ pub const BOOTSTRAP_USER_PREFIX: &str = "system:bootstrap:";
 /// Prefix of a node's user name, and of the common name in its certificates.
 pub const NODE_USER_PREFIX: &str = "system:node:";
 
-/// Type of a bootstrap token Secret.
-pub const SECRET_TYPE_BOOTSTRAP_TOKEN: &str = "bootstrap.kubernetes.io/token";
 /// Type of the Secret in which the controller records what it did for a request.
 pub const SECRET_TYPE_RECORD: &str = "nodejoin.dev/record";
 /// Prefix of every pin: a SHA-256 over a DER SubjectPublicKeyInfo, in 64 lower-case hexadecimal digits.
@@ -60,8 +56,6 @@ pub const ANNOTATION_NODE_NAME: &str = "nodejoin.dev/node-name";
 
 /// What the controller calls itself in Events.
 pub const REPORTING_CONTROLLER: &str = "nodejoin.dev/join-controller";
-/// Lease of the controller that is at work.
-pub const LEASE_CONTROLLER: &str = "join-controller";
 /// ServiceAccount of the controller.
 pub const SERVICE_ACCOUNT_CONTROLLER: &str = "join-controller";
 
@@ -79,15 +73,11 @@ pub const MANAGER_CERTIFICATES: &str = "join-controller/certificates";
 pub const MANAGER_NODE: &str = "join-controller/node";
 /// Field manager of the Secrets with a ready join command.
 pub const MANAGER_JOIN_COMMAND: &str = "join-controller/join-command";
-/// Field manager of an agent's part of the status.
-pub const MANAGER_AGENT_STATUS: &str = "join-agent/status";
-/// Field manager of an agent's certificate requests.
-pub const MANAGER_AGENT_CERTIFICATES: &str = "join-agent/certificates";
 
 /// Prefix of an announcement's name.
 pub const ANNOUNCEMENT_PREFIX: &str = "nodejoin-machine-";
 /// Prefix of the name of an agent's request for the kubelet's first client certificate.
-pub const CLIENT_CSR_PREFIX: &str = "nodejoin-client-";
+const CLIENT_CSR_PREFIX: &str = "nodejoin-client-";
 /// Prefix of the key in cluster-info that holds a token's signature.
 pub const JWS_KEY_PREFIX: &str = "jws-kubeconfig-";
 
@@ -106,16 +96,6 @@ pub fn announcement_name(node_name: &str, public_key_hash: &str) -> String {
 /// Name of the Secret in which the controller records what it did for the request with this UID.
 pub fn record_name(request_uid: &str) -> String {
     format!("njr-{request_uid}")
-}
-
-/// Name of the Secret in kube-system that makes a bootstrap token valid.
-pub fn token_secret_name(token_id: &str) -> String {
-    format!("bootstrap-token-{token_id}")
-}
-
-/// Key in cluster-info that holds the signature made with a token.
-pub fn jws_key(token_id: &str) -> String {
-    format!("{JWS_KEY_PREFIX}{token_id}")
 }
 
 /// Name of the request for the kubelet's first client certificate that an agent makes with a token.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use join_crds::{ConditionType, NodeJoinRequest};
+use join_crds::{ConditionType, NodeJoinRequest, Reason};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, PostParams};
@@ -137,7 +137,8 @@ impl<'a> Bench<'a> {
                 credential = credential.or_else(|| is_true(ConditionType::CredentialIssued).then(|| began.elapsed()));
                 certificate =
                     certificate.or_else(|| is_true(ConditionType::ClientCertificateIssued).then(|| began.elapsed()));
-                if let (Some(credential), Some(certificate)) = (credential, certificate) {
+                // The join is over, and its requests can be counted, when the token has been removed as well.
+                if let (Some(credential), Some(certificate), true) = (credential, certificate, is_over(&request)) {
                     return Ok((credential, certificate));
                 }
             }
@@ -237,6 +238,12 @@ fn by_name(name: &str) -> watcher::Config {
 fn is_true(request: &NodeJoinRequest, condition: ConditionType) -> bool {
     let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     conditions.iter().any(|one| one.type_ == condition.as_str() && one.status == "True")
+}
+
+fn is_over(request: &NodeJoinRequest) -> bool {
+    let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let removed = Reason::TokenRemoved.as_str();
+    is_true(request, ConditionType::Ready) && conditions.iter().any(|one| one.reason == removed)
 }
 
 /// When the Node appeared and when it was Ready.

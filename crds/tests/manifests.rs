@@ -167,7 +167,7 @@ fn every_policy_is_bound_and_fails_closed() {
         })
         .collect();
     assert_eq!(policies, bound);
-    assert_eq!(policies.len(), 3);
+    assert_eq!(policies.len(), 4);
 }
 
 /// YAML cannot import a constant.
@@ -192,6 +192,13 @@ fn manifests_and_programs_use_the_same_names() {
     ] {
         assert!(requests.contains(&format!("'{name}'")), "{name}");
     }
+    // The prefix is cut off by its length.
+    let client = vocabulary::client_csr_name("");
+    assert!(requests.contains(&format!("startsWith('{client}')")));
+    assert!(requests.contains(&format!("object.metadata.name.substring({})", client.len())));
+    assert!(requests.contains(&format!("startsWith('{}')", vocabulary::ANNOUNCEMENT_PREFIX)));
+    let characters = join_trust::limits::MAX_CSR_PEM_BYTES.div_ceil(3) * 4;
+    assert!(requests.contains(&format!("size(object.spec.request) <= {characters}")));
     let status = policy(&objects, "nodejoin-status").to_string();
     for prefix in [vocabulary::BOOTSTRAP_USER_PREFIX, vocabulary::NODE_USER_PREFIX] {
         assert!(status.contains(&format!("'{prefix}'")), "{prefix}");

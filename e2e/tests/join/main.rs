@@ -37,6 +37,7 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         policies::the_controller_makes_only_short_lived_join_tokens,
     ),
     (KubernetesMinor::V1_37, "tokens_ask_their_own_signer_only", policies::tokens_ask_their_own_signer_only),
+    (KubernetesMinor::V1_37, "names_that_a_machine_needs_stay_free", policies::names_that_a_machine_needs_stay_free),
     (KubernetesMinor::V1_37, "machines_write_their_own_status_only", policies::machines_write_their_own_status_only),
     (KubernetesMinor::V1_37, "the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
     (KubernetesMinor::V1_37, "a_controller_killed_after_each_write_converges", crash::controller_after_each_write),
@@ -48,6 +49,12 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         "another_certificate_authority_is_refused",
         input::another_certificate_authority_is_refused,
     ),
+    (
+        KubernetesMinor::V1_37,
+        "a_failed_check_is_shown_and_the_join_goes_on_once_mended",
+        input::a_failed_check_is_shown_and_the_join_goes_on_once_mended,
+    ),
+    (KubernetesMinor::V1_37, "another_replica_takes_over", crash::another_replica_takes_over),
     (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),
     (KubernetesMinor::V1_35, "on_1_35_the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
 ];

@@ -74,6 +74,47 @@ pub fn tokens_ask_their_own_signer_only(suite: &Suite) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A token's identifier is public: whoever else may create requests must not take the name that its machine needs, nor
+/// make one that cannot be deleted or is too long to keep.
+pub fn names_that_a_machine_needs_stay_free(suite: &Suite) -> Result<(), Failed> {
+    let (machine, client) = (vocabulary::SIGNER_MACHINE, vocabulary::SIGNER_KUBELET_CLIENT);
+    let own = vocabulary::client_csr_name("po1icy");
+    let other = vocabulary::client_csr_name("0ther0");
+    let announcement = vocabulary::announcement_name("policy-node", PIN);
+    let held = |mut request: serde_json::Value| {
+        request["metadata"]["finalizers"] = serde_json::json!(["example.com/held"]);
+        request
+    };
+    // White space behind the PEM block is what the API server lets pass.
+    let padded = MachineKey::generate()?.client_csr(&NodeName::parse("policy-node")?)? + &"\n".repeat(16 * 1024);
+    let mut long = csr("policy-long", machine)?;
+    long["spec"]["request"] = serde_json::json!(ByteString(padded.into_bytes()));
+    for (group, request, refused_for) in [
+        (GROUP_ENROLL, csr(&own, machine)?, None),
+        (GROUP_ENROLL, csr(&other, machine)?, Some("names that begin with nodejoin-client-")),
+        (GROUP_JOIN, csr(&own, client)?, None),
+        (GROUP_JOIN, csr(&other, client)?, Some("names that begin with nodejoin-client-")),
+        (GROUP_JOIN, csr(&announcement, client)?, Some("names that begin with nodejoin-machine-")),
+        (GROUP_ENROLL, csr(&announcement, machine)?, None),
+        (GROUP_ENROLL, held(csr("policy-held", machine)?), Some("finalizers")),
+        (GROUP_ENROLL, long, Some("16 KiB")),
+    ] {
+        let user = ["create", "--as=system:bootstrap:po1icy", "--as-group=system:bootstrappers", "--as-group", group];
+        match refused_for {
+            None => as_user(suite, &request, &[&user[..], &["--dry-run=server"]].concat())?,
+            Some(rule) => refused(suite, &request, &user, rule)?,
+        }
+    }
+    let secret = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {
+            "namespace": "join-system", "name": "policy-token",
+            "annotations": {"kubernetes.io/service-account.name": "join-controller"},
+        },
+    });
+    refused(suite, &secret, &["create", "--as", CONTROLLER], "tokens of ServiceAccounts")
+}
+
 /// A machine writes status.agent of its own request, and nothing else.
 pub fn machines_write_their_own_status_only(suite: &Suite) -> Result<(), Failed> {
     let (own, other) = ("policy-own", "policy-other");

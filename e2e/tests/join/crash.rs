@@ -57,6 +57,28 @@ pub fn controller_after_each_write(suite: &Suite) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Two replicas: one works, and when it is killed the other one takes over where it was.
+pub fn another_replica_takes_over(suite: &Suite) -> Result<(), Failed> {
+    let (name, other) = ("replicas-1", "controller-2");
+    let operator = suite.operator();
+    // Both run in one network namespace here, so the second one serves its probes elsewhere.
+    operator.start_controller(other, &["--health-address=127.0.0.1:0", "--metrics-address=127.0.0.1:0"])?;
+    let machine = suite.machine(name)?;
+    suite.announcement(machine.name())?;
+    let before = audit_lines(suite)?.len();
+    suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenIssued)?;
+    suite.lab().kill_process(CONTROLLER)?;
+    suite.wait_until_joined(name)?;
+    suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenRemoved)?;
+    let tokens = created(suite, before, "secrets", "bootstrap-token-")?;
+    assert_eq!(tokens.len(), 1, "tokens: {tokens:?}");
+    // The first one comes back as a standby, and leads again when the other one goes in good order.
+    operator.start_controller(CONTROLLER, &[])?;
+    suite.lab().kill_process(other)?;
+    Ok(())
+}
+
 fn is_joined(suite: &Suite, name: &str) -> Result<bool, Failed> {
     let request = suite.block_on(suite.requests_api().get(name))?;
     let ready = condition_of(&request, ConditionType::Ready).is_some_and(|(status, _)| status == "True");

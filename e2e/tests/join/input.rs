@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use join_crds::{ConditionType, Reason};
 use join_e2e::lab::layout::{API_PORT, CONTROL_PLANE};
 use libtest_mimic::Failed;
 
@@ -86,5 +87,27 @@ pub fn another_certificate_authority_is_refused(suite: &Suite) -> Result<(), Fai
     })?;
     let said = suite.operator().agent_status(&machine);
     assert!(!said.contains(suite.enrollment().token().split('.').nth(1).unwrap_or("?")), "a secret is in: {said}");
+    Ok(())
+}
+
+/// A check of the machine that fails stands in the request with its remedy, nothing has been changed on the machine, and
+/// once it is mended the join goes on by itself.
+pub fn a_failed_check_is_shown_and_the_join_goes_on_once_mended(suite: &Suite) -> Result<(), Failed> {
+    let machine = suite.bare_machine("mended-1")?;
+    let leftover = machine.path("/var/lib/kubelet/pki/kubelet-client-current.pem")?;
+    std::fs::create_dir_all(leftover.parent().ok_or("no folder")?)?;
+    std::fs::write(&leftover, "left by an earlier cluster")?;
+    suite.operator().install_agent(&machine, suite.enrollment())?;
+    suite.request(machine.name(), &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    let request = suite.wait_for(machine.name(), ConditionType::Ready, "False", Reason::PreflightFailed)?;
+    let agent = request.status.and_then(|status| status.agent).ok_or("no status.agent")?;
+    let said = agent.message.unwrap_or_default();
+    assert!(said.contains("kubelet-client-current.pem") && said.contains("kubeadm reset"), "{said}");
+    assert!(!machine.path("/etc/kubernetes/kubelet.conf")?.exists());
+    assert!(!machine.path("/etc/kubernetes/pki/ca.crt")?.exists());
+    assert!(!machine.path("/var/lib/kubelet/config.yaml")?.exists());
+
+    std::fs::remove_file(&leftover)?;
+    suite.wait_until_joined(machine.name())?;
     Ok(())
 }

@@ -130,8 +130,9 @@ impl Report<'_> {
         page.push_str(
             "\nWrites and reads of ours are those of agent and controller together, from the creation of the request until \
              it is Ready and its token removed, without the leader's lease and without the announcement (one write, \
-             before). They include the decision of the kubelet's serving certificate. kubeadm's are its own, without \
-             those of the kubelet, which requests its certificate itself.\n",
+             before). Where the kubelet asks for a serving certificate, its decision takes up to three more writes, most of \
+             them after that. kubeadm's are its own, without those of the kubelet, which requests its certificate \
+             itself.\n",
         );
         page.push_str(&self.targets(ratio));
         page

@@ -177,3 +177,39 @@ fn innermost(error: &dyn std::error::Error) -> String {
     }
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_explained_by_their_code() {
+        for (code, expected, temporary) in [
+            (401, "the token has expired", true),
+            (403, "RBAC", true),
+            (404, "join-operator is installed", true),
+            (422, "policy", false),
+            (500, "the API server's log", true),
+        ] {
+            let status = Status::failure("because", "Reason").with_code(code);
+            let error = explain("trying", &kube::Error::Api(status.boxed()));
+            assert!(error.remedy.contains(expected), "{code}: {}", error.remedy);
+            assert_eq!(error.temporary, temporary, "{code}");
+            assert!(error.to_string().contains("trying failed: HTTP"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_says_so() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // A port that was free a moment ago.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let endpoint = Endpoint::parse(&format!("127.0.0.1:{port}")).unwrap();
+        let client = client(&endpoint, Server::Unverified, As::Anonymous).unwrap();
+        let error = call("asking for the version", client.apiserver_version()).await.unwrap_err();
+        assert!(error.remedy.contains("nothing listens there"), "{error}");
+        assert!(error.temporary);
+    }
+}

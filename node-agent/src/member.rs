@@ -51,7 +51,8 @@ impl Membership {
         let membership: Self = serde_json::from_slice(&json).ok()?;
         let certificate_is_good = std::fs::read(CLIENT_PEM).is_ok_and(|pem| is_valid_for(&pem, node));
         let is_ours = membership.node_name == node.as_str();
-        (is_ours && certificate_is_good && Path::new(KUBELET_CONF).exists()).then_some(membership)
+        let is_whole = Path::new(KUBELET_CONF).exists() && cluster(&membership).is_some();
+        (is_ours && certificate_is_good && is_whole).then_some(membership)
     }
 }
 

@@ -224,3 +224,7 @@ fn check(pem: &[u8], key: PublicKeyPin, node: &NodeName, ca: &CaBundle) -> Resul
     });
     if signed { Ok(()) } else { Err("no certificate authority of this cluster has signed it".to_owned()) }
 }
+
+#[cfg(test)]
+#[path = "certificate_tests.rs"]
+mod tests;

@@ -118,6 +118,11 @@ pub(crate) fn cri_socket() -> Rule {
         .message("criSocket: must be unix:// and an absolute path, such as unix:///run/containerd/containerd.sock")
 }
 
+/// A node is not drained yet when its request is deleted; a promise that nobody keeps must not be accepted.
+pub(crate) fn removal_supported() -> Rule {
+    Rule::new("self != 'Drain'").message("removal: Drain is not supported by this version; use Retain")
+}
+
 /// The form of a flag's name. The kubelet takes `_` for `-`, so only one spelling is let through.
 pub(crate) fn kubelet_arg_name() -> Rule {
     Rule::new("self.matches('^[a-z0-9]+(-[a-z0-9]+)*$')").message(

@@ -138,8 +138,9 @@ pub struct NodeJoinRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane: Option<ControlPlane>,
 
-    /// What happens to the node when this request is deleted: Retain or Drain.
+    /// What happens to the node when this request is deleted. Retain is the only choice that this version supports.
     #[serde(default)]
+    #[x_kube(validation = rules::removal_supported())]
     pub removal: Removal,
 }
 
@@ -195,7 +196,7 @@ pub enum Removal {
     /// The node stays as it is.
     #[default]
     Retain,
-    /// The node is drained, its Node is deleted and its machine is cleaned.
+    /// The node is drained, its Node is deleted and its machine is cleaned. Not supported yet: refused by a rule.
     Drain,
 }
 

@@ -185,6 +185,13 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        at: "spec.removal",
+        reported: "spec.removal",
+        message: "removal: Drain is not supported",
+        kept: &[|r| r["spec"]["removal"] = json!("Retain")],
+        broken: &[|r| r["spec"]["removal"] = json!("Drain")],
+    },
+    Rule {
         at: "spec.nodeRegistration.criSocket",
         reported: "spec.nodeRegistration.criSocket",
         message: "criSocket: must be",
@@ -488,7 +495,6 @@ fn what_is_no_identity_may_change() {
     request["spec"]["addresses"] = json!(["192.0.2.17"]);
     request["spec"]["tokenTTLSeconds"] = json!(600);
     request["spec"]["deadlineSeconds"] = json!(7200);
-    request["spec"]["removal"] = json!("Drain");
     request["spec"]["nodeRegistration"] = json!({"labels": {"rack": "4"}, "taints": []});
     assert_accepted(&request, Some(&worker()));
 }

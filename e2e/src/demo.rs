@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use join_crds::{ConditionType, NodeJoinRequest};
+use join_crds::{ConditionType, NodeJoinRequest, conditions};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -123,7 +123,8 @@ async fn watch_join(client: Client, lab: &Lab) -> anyhow::Result<Vec<Change>> {
                 println!("  {:>5.2} s  {what:<26}{state:<7}{why}", after.as_secs_f64());
                 changes.push(Change { after, what: format!("{what} {state}").trim_end().to_owned(), why });
             }
-            if is_true(&request, ConditionType::Ready) {
+            let conditions = request.status.map(|status| status.conditions).unwrap_or_default();
+            if conditions::is_true(&conditions, ConditionType::Ready) {
                 return Ok(changes);
             }
         }
@@ -144,11 +145,6 @@ fn states(request: &NodeJoinRequest) -> Vec<(String, String, String)> {
         followed.push(("  the agent".to_owned(), String::new(), format!("{:?}", agent.step)));
     }
     followed
-}
-
-fn is_true(request: &NodeJoinRequest, condition: ConditionType) -> bool {
-    let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions.iter().any(|one| one.type_ == condition.as_str() && one.status == "True")
 }
 
 /// Gives up at Ctrl-C or when it takes too long.

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use join_crds::{ConditionType, NodeJoinRequest, Reason};
+use join_crds::{ConditionType, NodeJoinRequest, Reason, conditions};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -130,21 +131,22 @@ impl<'a> Bench<'a> {
         let mut nodes = self.node_watch(name).await?;
         let began = Instant::now();
         api.create(&PostParams::default(), &request).await?;
-        let conditions = async {
+        let issued = async {
             let (mut credential, mut certificate) = (None, None);
             while let Some(request) = versions.try_next().await? {
-                let is_true = |condition| is_true(&request, condition);
+                let seen = request.status.map(|status| status.conditions).unwrap_or_default();
+                let is_true = |condition| conditions::is_true(&seen, condition);
                 credential = credential.or_else(|| is_true(ConditionType::CredentialIssued).then(|| began.elapsed()));
                 certificate =
                     certificate.or_else(|| is_true(ConditionType::ClientCertificateIssued).then(|| began.elapsed()));
                 // The join is over, and its requests can be counted, when the token has been removed as well.
-                if let (Some(credential), Some(certificate), true) = (credential, certificate, is_over(&request)) {
+                if let (Some(credential), Some(certificate), true) = (credential, certificate, is_over(&seen)) {
                     return Ok((credential, certificate));
                 }
             }
             anyhow::bail!("the watch of the request ended")
         };
-        let both = futures::future::try_join(conditions, node_times(&mut nodes, began));
+        let both = futures::future::try_join(issued, node_times(&mut nodes, began));
         let ((credential, certificate), node) = tokio::time::timeout(PATIENCE, both).await??;
         Ok(OurTimes { credential, certificate, node })
     }
@@ -235,15 +237,9 @@ fn by_name(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
-fn is_true(request: &NodeJoinRequest, condition: ConditionType) -> bool {
-    let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions.iter().any(|one| one.type_ == condition.as_str() && one.status == "True")
-}
-
-fn is_over(request: &NodeJoinRequest) -> bool {
-    let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let removed = Reason::TokenRemoved.as_str();
-    is_true(request, ConditionType::Ready) && conditions.iter().any(|one| one.reason == removed)
+fn is_over(seen: &[Condition]) -> bool {
+    conditions::is_true(seen, ConditionType::Ready)
+        && conditions::reason(seen, ConditionType::CredentialIssued) == Some(Reason::TokenRemoved)
 }
 
 /// When the Node appeared and when it was Ready.

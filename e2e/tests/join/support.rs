@@ -234,6 +234,6 @@ fn binaries() -> Result<PathBuf, Failed> {
 /// Status and reason of a request's condition.
 pub fn condition_of(request: &NodeJoinRequest, condition: ConditionType) -> Option<(String, String)> {
     let status = request.status.as_ref()?;
-    let found = status.conditions.iter().find(|one| one.type_ == condition.as_str())?;
+    let found = join_crds::conditions::get(&status.conditions, condition)?;
     Some((found.status.clone(), found.reason.clone()))
 }

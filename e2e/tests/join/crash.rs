@@ -79,6 +79,23 @@ pub fn another_replica_takes_over(suite: &Suite) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The API server goes away and comes back: every watch of controller and agent breaks, and both go on by themselves.
+pub fn an_api_server_that_restarts_is_survived(suite: &Suite) -> Result<(), Failed> {
+    let name = "outage-1";
+    let machine = suite.machine(name)?;
+    suite.announcement(name)?;
+    let api_server = "kube-apiserver";
+    suite.lab().kill_process(api_server)?;
+    suite.lab().start_process(api_server, &[])?;
+    suite.lab().wait_for_api_server()?;
+    suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    suite.wait_until_joined(name)?;
+    assert!(suite.lab().process_id(CONTROLLER).is_ok(), "the controller ended");
+    let restarts = machine.run(&["systemctl", "show", "--property=NRestarts", "--value", "join-agent.service"])?;
+    assert_eq!(restarts.stdout.trim(), "0", "the agent was restarted");
+    Ok(())
+}
+
 fn is_joined(suite: &Suite, name: &str) -> Result<bool, Failed> {
     let request = suite.block_on(suite.requests_api().get(name))?;
     let ready = condition_of(&request, ConditionType::Ready).is_some_and(|(status, _)| status == "True");

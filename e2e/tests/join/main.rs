@@ -55,6 +55,7 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         input::a_failed_check_is_shown_and_the_join_goes_on_once_mended,
     ),
     (KubernetesMinor::V1_37, "another_replica_takes_over", crash::another_replica_takes_over),
+    (KubernetesMinor::V1_37, "an_api_server_that_restarts_is_survived", crash::an_api_server_that_restarts_is_survived),
     (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),
     (KubernetesMinor::V1_35, "on_1_35_the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
 ];

@@ -4,11 +4,18 @@ use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
-use http::{HeaderValue, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Request, header};
+use http_body_util::{BodyExt, Limited};
 use join_trust::ca_bundle::CaBundle;
 use join_trust::endpoint::Endpoint;
+use kube::client::Body;
+use kube::core::Status;
 use kube::{Client, Config};
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 /// How this program names itself to the API server, for its audit log.
 const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));
@@ -16,6 +23,9 @@ const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long any call but a watch may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of a server's own words is repeated.
+const MAX_SEEN: usize = 512;
 
 /// Whom a client takes for the API server.
 #[derive(Clone, Copy)]
@@ -35,6 +45,13 @@ pub enum As<'a> {
     Token(SecretString),
     /// The owner of the certificate and key in one PEM file.
     Certificate(&'a Path),
+    /// The owner of a certificate and its key, both PEM.
+    Pem {
+        /// The certificate.
+        certificate: &'a [u8],
+        /// Its key.
+        key: &'a Zeroizing<Vec<u8>>,
+    },
 }
 
 /// A client could not be made, which has to do with the machine and not with the network.
@@ -64,6 +81,10 @@ pub fn client(endpoint: &Endpoint, server: Server<'_>, identity: As<'_>) -> Resu
             config.auth_info.client_certificate = Some(path.clone());
             config.auth_info.client_key = Some(path);
         }
+        As::Pem { certificate, key } => {
+            config.auth_info.client_certificate_data = Some(STANDARD.encode(certificate));
+            config.auth_info.client_key_data = Some(SecretString::from(STANDARD.encode(key.as_slice())));
+        }
     }
     Client::try_from(config).map_err(|error| wrong(innermost(&error)))
 }
@@ -87,12 +108,47 @@ pub async fn call<T>(tried: &str, work: impl Future<Output = Result<T, kube::Err
     match tokio::time::timeout(CALL_TIMEOUT, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(explain(tried, &error)),
-        Err(_elapsed) => Err(CallError {
-            tried: tried.to_owned(),
-            seen: format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
-            remedy: "check the network and the firewalls between this machine and the API server",
-            temporary: true,
-        }),
+        Err(_elapsed) => Err(no_answer(tried)),
+    }
+}
+
+/// Gets one object from a server that need not be the API server yet: no more than `limit` bytes of its answer are
+/// taken, whatever it sends.
+pub async fn get_limited<T: DeserializeOwned>(
+    client: &Client,
+    tried: &str,
+    path: &str,
+    limit: usize,
+) -> Result<T, CallError> {
+    let unexpected = |seen: String| CallError {
+        tried: tried.to_owned(),
+        seen,
+        remedy: "this does not look like a Kubernetes API server: check the address and port",
+        temporary: true,
+    };
+    let request = Request::get(path).header(header::ACCEPT, "application/json").body(Body::empty());
+    let request = request.map_err(|error| unexpected(error.to_string()))?;
+    let work = async {
+        let answer = client.send(request).await.map_err(|error| explain(tried, &error))?;
+        let code = answer.status();
+        let body = Limited::new(answer.into_body(), limit).collect().await;
+        let body = body.map_err(|error| unexpected(format!("the answer cannot be read: {error}")))?.to_bytes();
+        if code.is_success() {
+            return serde_json::from_slice(&body)
+                .map_err(|error| unexpected(format!("the answer is not read: {error}")));
+        }
+        let status = serde_json::from_slice::<Status>(&body).unwrap_or_default();
+        Err(explain(tried, &kube::Error::Api(Status { code: code.as_u16(), ..status }.boxed())))
+    };
+    tokio::time::timeout(CALL_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(no_answer(tried)))
+}
+
+fn no_answer(tried: &str) -> CallError {
+    CallError {
+        tried: tried.to_owned(),
+        seen: format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
+        remedy: "check the network and the firewalls between this machine and the API server",
+        temporary: true,
     }
 }
 
@@ -100,7 +156,7 @@ pub async fn call<T>(tried: &str, work: impl Future<Output = Result<T, kube::Err
 pub fn explain(tried: &str, error: &kube::Error) -> CallError {
     let (seen, remedy, temporary) = match error {
         kube::Error::Api(status) => {
-            let seen = format!("HTTP {} {}: {}", status.code, status.reason, status.message);
+            let seen = clean(&format!("HTTP {} {}: {}", status.code, status.reason, status.message));
             match status.code {
                 401 => (seen, "the token has expired or is not known to this cluster; a new one is needed", true),
                 403 => (seen, "the cluster lacks a right or forbids anonymous access; check its RBAC", true),
@@ -112,6 +168,11 @@ pub fn explain(tried: &str, error: &kube::Error) -> CallError {
         other => transport(other),
     };
     CallError { tried: tried.to_owned(), seen, remedy, temporary }
+}
+
+/// What a server said, as one line of a length that a person reads; it may be anybody's.
+fn clean(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_SEEN).collect()
 }
 
 /// Tells apart what can go wrong before an answer comes: name, connection, TLS.
@@ -180,9 +241,57 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
+    use std::io::{Read, Write};
 
     use super::*;
+
+    /// A server without TLS that gives one answer, and a client for it.
+    fn server(answer: String) -> Client {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).unwrap();
+            // The client may hang up as soon as it has had enough.
+            let _ = stream.write_all(answer.as_bytes());
+        });
+        Client::try_from(Config::new(format!("http://{address}").parse().unwrap())).unwrap()
+    }
+
+    fn answer(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    async fn get(answer: String) -> Result<serde_json::Value, CallError> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        get_limited(&server(answer), "asking", "/x", 1000).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_taken_up_to_its_limit() {
+        assert_eq!(get(answer("200 OK", "{\"a\": 1}")).await.unwrap()["a"], 1);
+        let error = get(answer("200 OK", &"x".repeat(1001))).await.unwrap_err().to_string();
+        assert!(error.contains("length limit exceeded") && error.contains("check the address"), "{error}");
+        let error = get(answer("200 OK", "<html>")).await.unwrap_err().to_string();
+        assert!(error.contains("does not look like a Kubernetes API server"), "{error}");
+    }
+
+    #[test]
+    fn a_servers_words_are_cut_and_stay_on_one_line() {
+        let status = Status::failure(&format!("one\ntwo\u{1b}[31m{}", "x".repeat(10_000)), "Reason").with_code(403);
+        let error = explain("trying", &kube::Error::Api(status.boxed()));
+        assert!(error.seen.contains("one two [31m") && error.seen.len() <= MAX_SEEN, "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_explained_with_or_without_its_status() {
+        let status = serde_json::to_string(&Status::failure("stay out", "Forbidden").with_code(403)).unwrap();
+        for body in [status.as_str(), "stay out"] {
+            let error = get(answer("403 Forbidden", body)).await.unwrap_err();
+            assert!(error.seen.starts_with("HTTP 403") && error.remedy.contains("RBAC"), "{error}");
+        }
+    }
 
     #[test]
     fn answers_are_explained_by_their_code() {

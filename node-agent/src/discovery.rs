@@ -5,6 +5,7 @@
 //! With a file: the file was brought here by somebody who is trusted, so its certificate authority is.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use join_trust::ca_bundle::{CaBundle, CaTrust};
@@ -13,11 +14,17 @@ use join_trust::endpoint::Endpoint;
 use join_trust::kubeconfig::{Credentials, DiscoveryFile, Material};
 use join_trust::token::BootstrapToken;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, Client};
+use kube::Client;
 use secrecy::SecretString;
+use zeroize::Zeroizing;
 
 use crate::config::Discovery;
-use crate::connection::{self, As, CallError, Server, SetupError, call};
+use crate::connection::{self, As, CallError, Server, SetupError, get_limited};
+
+/// A cluster-info of a thousand tokens has 150 KiB; the API server itself takes no object of more than about 1.5 MiB.
+const MAX_ANSWER: usize = 2 * 1024 * 1024;
+/// The largest file of a key, a certificate or a token.
+const MAX_FILE: u64 = 64 * 1024;
 
 /// Discovery did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -114,37 +121,31 @@ pub async fn confirm(cluster: &Cluster, token: &BootstrapToken) -> Result<Cluste
 }
 
 async fn fetch(client: &Client, endpoint: &Endpoint) -> Result<BTreeMap<String, String>, Error> {
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), cluster_info::NAMESPACE);
     let tried = format!("fetching cluster-info from {endpoint}");
-    Ok(call(&tried, maps.get(cluster_info::NAME)).await?.data.unwrap_or_default())
+    let path = format!("/api/v1/namespaces/{}/configmaps/{}", cluster_info::NAMESPACE, cluster_info::NAME);
+    Ok(get_limited::<ConfigMap>(client, &tried, &path, MAX_ANSWER).await?.data.unwrap_or_default())
 }
 
 async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
     let wrong = |reason: String| Error::File { path: path.display().to_string(), reason };
     let folder = path.parent().unwrap_or(Path::new("/"));
     let read = |material: &Material| match material {
-        Material::Inline(bytes) => Ok(bytes.to_vec()),
-        Material::File(name) => std::fs::read(folder.join(name)).map_err(|error| wrong(format!("{name}: {error}"))),
+        Material::Inline(bytes) => Ok(bytes.clone()),
+        Material::File(name) => read_small(&folder.join(name)).map_err(|error| wrong(format!("{name}: {error}"))),
     };
     let ca = kubeconfig.ca.as_ref().ok_or_else(|| wrong("names no certificate authority".to_owned()))?;
     let ca = CaBundle::parse_pem(&read(ca)?).map_err(|error| wrong(error.to_string()))?;
     let cluster = Cluster { endpoint: kubeconfig.endpoint.clone(), ca };
-    let certificate_file;
+    let (certificate, key);
     let identity = match &kubeconfig.credentials {
         Credentials::Token(token) => As::Token(SecretString::from(token.as_str().to_owned())),
         Credentials::TokenFile(name) => {
             let token = read(&Material::File(name.clone()))?;
             As::Token(SecretString::from(String::from_utf8_lossy(&token).trim().to_owned()))
         }
-        Credentials::ClientCertificate { certificate: Material::File(certificate), key: Material::File(key) }
-            if certificate == key =>
-        {
-            certificate_file = folder.join(certificate);
-            As::Certificate(&certificate_file)
-        }
-        Credentials::ClientCertificate { .. } => {
-            let reason = "client-certificate and client-key must name one file that holds both, or use a token";
-            return Err(wrong(reason.to_owned()));
+        Credentials::ClientCertificate { certificate: certificate_material, key: key_material } => {
+            (certificate, key) = (read(certificate_material)?, read(key_material)?);
+            As::Pem { certificate: &certificate, key: &key }
         }
         Credentials::Anonymous => {
             return Err(wrong("has no credentials to announce this machine with".to_owned()));
@@ -160,4 +161,15 @@ async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, 
         Err(error) => return Err(error),
     }
     Ok(Discovered { cluster, client })
+}
+
+/// Reads a file that may hold a secret, unless it is too large to be one.
+fn read_small(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    // Never moved while it grows: a moved buffer leaves its content behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_FILE).unwrap_or_default() + 1));
+    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_FILE {
+        return Err(std::io::Error::other(format!("has more than {MAX_FILE} bytes")));
+    }
+    Ok(content)
 }

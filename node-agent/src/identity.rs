@@ -3,10 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use join_trust::machine_key::{MachineKey, MachineKeyError};
+use join_trust::pin::PublicKeyPin;
 use join_trust::sealing::{SealingError, SealingKey};
 use zeroize::Zeroizing;
 
 use crate::atomic_file;
+
+/// The machine key's file, in the state directory.
+const MACHINE_KEY: &str = "machine.key";
+/// The sealing key's file, in the state directory.
+const SEALING_KEY: &str = "sealing.key";
 
 /// The keys cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +56,18 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The pin of this machine's key, if it has one already.
+    pub fn existing_pin(folder: &Path) -> Option<PublicKeyPin> {
+        let text = read(&folder.join(MACHINE_KEY)).ok().flatten()?;
+        MachineKey::from_pem(&text).ok().map(|key| key.pin())
+    }
+
     /// Reads the keys, or makes those that do not exist.
     ///
     /// Each file is complete or absent, so a crash between the two leaves one key, which the next start keeps.
     pub fn load_or_create(folder: &Path) -> Result<Self, Error> {
         atomic_file::folder(folder, 0o700)?;
-        let path = folder.join("machine.key");
+        let path = folder.join(MACHINE_KEY);
         let wrong = |source| Error::MachineKey { path: path.clone(), source };
         let machine = if let Some(text) = read(&path)? {
             MachineKey::from_pem(&text).map_err(wrong)?
@@ -64,7 +76,7 @@ impl Identity {
             atomic_file::write(&path, key.to_pem().map_err(wrong)?.as_bytes(), atomic_file::SECRET)?;
             key
         };
-        let path = folder.join("sealing.key");
+        let path = folder.join(SEALING_KEY);
         let wrong = |source| Error::SealingKey { path: path.clone(), source };
         let sealing = if let Some(text) = read(&path)? {
             SealingKey::from_pem(&text).map_err(wrong)?
@@ -94,7 +106,9 @@ mod tests {
     #[test]
     fn the_same_keys_are_found_again_and_only_root_may_read_them() {
         let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Identity::existing_pin(folder.path()), None);
         let first = Identity::load_or_create(folder.path()).unwrap();
+        assert_eq!(Identity::existing_pin(folder.path()), Some(first.machine.pin()));
         let second = Identity::load_or_create(folder.path()).unwrap();
         assert_eq!(first.machine.pin(), second.machine.pin());
         assert_eq!(first.sealing.public(), second.sealing.public());

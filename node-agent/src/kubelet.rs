@@ -10,8 +10,6 @@ use zbus::{OwnedObjectPath, proxy};
 
 /// The unit that runs the kubelet.
 pub const UNIT: &str = "kubelet.service";
-/// The kubelet's own health endpoint; kubeadm's defaults for address and port.
-const HEALTHZ: &str = "http://127.0.0.1:10248";
 /// kubeadm waits this long too.
 const HEALTH_TIMEOUT: Duration = Duration::from_mins(4);
 /// How long systemd may take to start the unit.
@@ -134,14 +132,15 @@ impl Systemd {
     }
 }
 
-/// Waits until the kubelet says that it is well.
-pub async fn wait_until_healthy() -> Result<(), Error> {
+/// Waits until the kubelet says that it is well, at the address that its configuration gives
+/// ([`crate::files::healthz_url`]).
+pub async fn wait_until_healthy(url: &str) -> Result<(), Error> {
     let unhealthy = |seen: String| Error::Unhealthy { seen };
-    let url = http::Uri::from_static(HEALTHZ);
-    let client = Client::try_from(Config::new(url)).map_err(|error| unhealthy(error.to_string()))?;
+    let server = url.parse().map_err(|error: http::uri::InvalidUri| unhealthy(format!("{url}: {error}")))?;
+    let client = Client::try_from(Config::new(server)).map_err(|error| unhealthy(error.to_string()))?;
     let ask = || async {
         let request = Request::get("/healthz").body(Vec::new()).map_err(|error| error.to_string())?;
-        client.request_text(request).await.map(drop).map_err(|error| error.to_string())
+        client.request_text(request).await.map(drop).map_err(|error| format!("{url}/healthz: {error}"))
     };
     let often = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))

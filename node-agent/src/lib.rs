@@ -10,13 +10,15 @@
 //!                     certificate ─▶ files ─▶ kubelet ─▶ healthz ─▶ the node's own identity
 //! ```
 //!
-//! What is decided or rendered is in pure code ([`files`], [`config`], [`preflight::judge`]); what touches the API, the
+//! What is decided or rendered is in pure code ([`files`], [`config`], [`decision`], [`preflight::judge`]); what touches the API, the
 //! disk or systemd is apart from it.
 
 pub mod announce;
 pub mod atomic_file;
+pub mod check;
 pub mod config;
 pub mod connection;
+pub mod decision;
 pub mod discovery;
 pub mod files;
 pub mod host;
@@ -25,6 +27,7 @@ pub mod join;
 pub mod kubelet;
 pub mod local_status;
 pub mod member;
+pub mod own_request;
 pub mod preflight;
 pub mod report;
 pub mod run;

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use join_agent::config::{Configuration, DEFAULT_PATH, Surroundings};
 use join_agent::local_status::LocalStatus;
-use join_agent::{host, run};
+use join_agent::member::Membership;
+use join_agent::{check, host, preflight, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -37,10 +38,13 @@ enum Command {
         #[arg(long, short, value_enum, default_value = "text")]
         output: Output,
     },
-    /// Checks the configuration file
+    /// Checks the configuration file and this machine; changes nothing
     Check {
         #[command(flatten)]
         configuration: ConfigurationArguments,
+        /// How to print it
+        #[arg(long, short, value_enum, default_value = "text")]
+        output: Output,
     },
     /// Prints the version
     Version,
@@ -70,13 +74,15 @@ enum Output {
 }
 
 fn main() -> ExitCode {
+    // Keys and tokens must not end in a core file, nor be readable by another process of the same user.
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        eprintln!("join-agent: failed to forbid core files: {error}");
+        return ExitCode::FAILURE;
+    }
     let outcome = match Arguments::parse().command {
         Command::Run { configuration, log_level, log_format } => serve(&configuration, &log_level, log_format),
         Command::Status { output } => print_status(output),
-        Command::Check { configuration } => load(&configuration).map(|(configuration, _)| {
-            println!("the configuration is sound; this machine is to be the node {}", configuration.node_name.as_str());
-            ExitCode::SUCCESS
-        }),
+        Command::Check { configuration, output } => print_checks(&configuration, output),
         Command::Version => {
             println!("join-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
@@ -97,9 +103,28 @@ fn load(arguments: &ConfigurationArguments) -> Result<(Configuration, String), F
     Ok((Configuration::load(&arguments.config, &surroundings)?, hostname))
 }
 
+/// Checks what can be checked without the cluster. Exit code 1 tells that something would stop a join.
+fn print_checks(arguments: &ConfigurationArguments, output: Output) -> Result<ExitCode, Failure> {
+    let (configuration, _) = load(arguments)?;
+    let node = configuration.node_name.as_str();
+    if Membership::current(&configuration.state_directory, &configuration.node_name).is_some() {
+        println!("the configuration is sound; this machine is the node {node} already");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let checks = runtime.block_on(check::checks(&configuration))?;
+    match output {
+        Output::Text => {
+            println!("the configuration is sound; this machine is to be the node {node}");
+            print!("{}", check::text(&checks));
+        }
+        Output::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
+    }
+    let is_sound = preflight::failures(&checks).is_empty();
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn serve(arguments: &ConfigurationArguments, log_level: &str, log_format: LogFormat) -> Result<ExitCode, Failure> {
-    // Keys and tokens must not end in a core file, nor be readable by another process of the same user.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let _ = rustls::crypto::ring::default_provider().install_default();
     // The first fetch of discovery is meant to be unverified; the library's warning of it would frighten for nothing.
     let filter = EnvFilter::try_new(format!("{log_level},kube_client::client::tls=error"))?;

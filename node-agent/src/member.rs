@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use join_crds::{AgentStep, NodeJoinRequest, Versions};
 use join_trust::names::NodeName;
 use join_trust::pin::PublicKeyPin;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::Client;
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -16,7 +14,19 @@ use crate::atomic_file;
 use crate::connection::{self, As, Server};
 use crate::discovery::Cluster;
 use crate::files::{CA_CRT, CLIENT_PEM, KUBELET_CONF};
+use crate::own_request::{self, News, OwnRequest};
 use crate::report::Reporter;
+
+/// The request could not be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A client could not be made.
+    #[error(transparent)]
+    Setup(#[from] connection::SetupError),
+    /// The watch does not work any more.
+    #[error(transparent)]
+    Lost(#[from] own_request::Lost),
+}
 
 /// How often the agent looks whether the kubelet has renewed its certificate.
 const RENEWAL_CHECK: Duration = Duration::from_mins(5);
@@ -86,32 +96,31 @@ pub fn cluster(membership: &Membership) -> Option<Cluster> {
     Some(Cluster { endpoint: join_trust::endpoint::Endpoint::parse(&membership.endpoint).ok()?, ca })
 }
 
-/// Watches the node's own request until the kubelet has renewed its certificate or the machine is no member any more.
+/// Watches the node's own request until the kubelet has renewed its certificate, the watch is lost, or the machine is no
+/// member any more. `say` is told what gets in the way, and `None` when nothing does.
 pub async fn follow(
     membership: &Membership,
     cluster: &Cluster,
     versions: &Versions,
     addresses: &[String],
-) -> Result<(), connection::SetupError> {
+    say: impl Fn(Option<&str>),
+) -> Result<(), Error> {
     let client = client(cluster)?;
     let generation_of_certificate = std::fs::read_link(CLIENT_PEM).ok();
-    let api: Api<NodeJoinRequest> = Api::all(client.clone());
-    let own = watcher::Config::default().fields(&format!("metadata.name={}", membership.node_name));
-    let mut requests = std::pin::pin!(watcher(api, own).default_backoff().applied_objects());
+    let mut own = OwnRequest::watch(&client, &membership.node_name);
     let mut renewal = tokio::time::interval(RENEWAL_CHECK);
     loop {
         tokio::select! {
-            request = requests.try_next() => match request {
-                Ok(Some(request)) => {
-                    if needs_report(&request, membership) {
-                        let mut reporter = Reporter::new(client.clone(), &request, versions, addresses.to_vec());
-                        keep_history(&mut reporter, &request);
+            news = own.news() => match news? {
+                News::Trouble(error) => say(Some(&error)),
+                News::Request => {
+                    say(None);
+                    if let Some(request) = own.known().filter(|request| needs_report(request, membership)) {
+                        let mut reporter = Reporter::new(client.clone(), request, versions, addresses.to_vec());
+                        keep_history(&mut reporter, request);
                         reporter.step(AgentStep::Joined, None).await;
                     }
                 }
-                Ok(None) => return Ok(()),
-                // The watch goes on by itself, with a growing pause.
-                Err(error) => tracing::warn!(%error, "the watch of the request failed"),
             },
             _ = renewal.tick() => {
                 if std::fs::read_link(CLIENT_PEM).ok() != generation_of_certificate || !Path::new(KUBELET_CONF).exists() {

@@ -18,6 +18,8 @@ pub struct Reporter {
     api: Api<NodeJoinRequest>,
     name: String,
     status: AgentStatus,
+    /// What the request says already.
+    published: Option<AgentStatus>,
 }
 
 impl Reporter {
@@ -33,7 +35,8 @@ impl Reporter {
             versions: Some(versions.clone()),
             checks: Vec::new(),
         };
-        Self { api: Api::all(client), name: request.node_name().to_owned(), status }
+        let published = request.status.as_ref().and_then(|status| status.agent.clone());
+        Self { api: Api::all(client), name: request.node_name().to_owned(), status, published }
     }
 
     /// Goes on with another identity: the node's own, once it has one.
@@ -57,20 +60,29 @@ impl Reporter {
         self.status.observations = vec![Observation { name: OWN_TIME.to_owned(), value }];
     }
 
-    /// Reports a step. A failure is logged and no more: the join does not depend on being told.
+    /// Reports a step, unless that is what the request says already: a try that fails again as it did is no news. A
+    /// failure to report is logged and no more: the join does not depend on being told.
     pub async fn step(&mut self, step: AgentStep, message: Option<&str>) {
         self.status.step = step;
         self.status.since = now();
         self.status.message = message.map(|text| text.chars().take(MAX_MESSAGE).collect());
+        if self.published.as_ref().is_some_and(|published| says_the_same(published, &self.status)) {
+            return;
+        }
         let patch = Patch::Merge(serde_json::json!({"status": {"agent": patch_of(&self.status)}}));
         let parameters = PatchParams::default();
         let write = self.api.patch_status(&self.name, &parameters, &patch);
         match tokio::time::timeout(crate::connection::CALL_TIMEOUT, write).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => self.published = Some(self.status.clone()),
             Ok(Err(error)) => tracing::warn!(%error, ?step, "status.agent could not be written"),
             Err(_elapsed) => tracing::warn!(?step, "status.agent could not be written in time"),
         }
     }
+}
+
+/// Whether two reports differ in nothing but their time.
+fn says_the_same(one: &AgentStatus, other: &AgentStatus) -> bool {
+    AgentStatus { since: other.since.clone(), ..one.clone() } == *other
 }
 
 /// A merge patch that replaces every field: those that are not set are removed by `null`.
@@ -93,6 +105,17 @@ fn now() -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_differs_in_more_than_its_time_is_news() {
+        let status = |step: &str, since: &str| -> AgentStatus {
+            serde_json::from_value(serde_json::json!({"step": step, "since": since, "message": "m"})).unwrap()
+        };
+        let first = status("Failed", "2026-01-01T00:00:00Z");
+        assert!(says_the_same(&first, &status("Failed", "2026-01-02T00:00:00Z")));
+        assert!(!says_the_same(&first, &status("Joined", "2026-01-01T00:00:00Z")));
+        assert!(!says_the_same(&first, &AgentStatus { message: None, ..first.clone() }));
+    }
 
     #[test]
     fn a_patch_removes_what_is_not_set() {

@@ -1,24 +1,23 @@
 //! The service: from a configuration to a node, and then on with the node.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use futures::TryStreamExt;
-use join_crds::{NodeJoinRequest, Versions};
-use k8s_openapi::jiff::Timestamp;
-use kube::Api;
-use kube::runtime::{WatchStreamExt, watcher};
 
 use crate::config::Configuration;
+use crate::decision::{Decision, decide};
 use crate::discovery::{self, Discovered};
 use crate::identity::{self, Identity};
 use crate::join::{self, Prepared};
 use crate::kubelet::{self, Systemd};
-use crate::local_status::{LocalStatus, LocalStep};
+use crate::local_status::{self, LocalStep, Publisher};
 use crate::member::{self, Membership};
-use crate::{announce, connection, host};
+use crate::own_request::{self, News, OwnRequest};
+use crate::{announce, files, host};
 
 /// How often the agent looks whether its announcement is still there: kube-controller-manager removes pending requests
 /// after a day.
@@ -42,12 +41,12 @@ pub enum Error {
     /// The kubelet does not run.
     #[error(transparent)]
     Kubelet(#[from] kubelet::Error),
-    /// A client could not be made.
+    /// The request cannot be watched.
     #[error(transparent)]
-    Setup(#[from] connection::SetupError),
-    /// The watch of the request ended.
-    #[error("the watch of the request ended")]
-    WatchEnded,
+    Lost(#[from] own_request::Lost),
+    /// The machine is a node, and its request cannot be followed.
+    #[error(transparent)]
+    Member(#[from] member::Error),
 }
 
 /// The running service.
@@ -55,37 +54,31 @@ struct Service {
     configuration: Configuration,
     hostname: String,
     identity: Identity,
-    systemd: Systemd,
-    versions: Versions,
+    status: Publisher,
+    /// Whether the kubelet was seen to run since this program started. It is started once, to end a join that was
+    /// interrupted or after a boot; from then on an administrator may stop it.
+    kubelet_was_started: Cell<bool>,
 }
 
 /// Runs until the process is told to end. Only what has to do with the machine itself ends it with an error.
 pub async fn run(configuration: Configuration, hostname: String) -> Result<Infallible, Error> {
     let identity = Identity::load_or_create(&configuration.state_directory)?;
-    let (systemd, versions) = tokio::join!(Systemd::connect(), host::versions());
-    let service = Service { configuration, hostname, identity, systemd: systemd?, versions };
-    tracing::info!(
-        node = service.configuration.node_name.as_str(),
-        key = %service.identity.machine.pin(),
-        "the agent has started"
-    );
+    let key = identity.machine.pin().to_string();
+    let node = configuration.node_name.as_str().to_owned();
+    let status = Publisher::new(Path::new(local_status::PATH), &node, &key);
+    let service = Service { configuration, hostname, identity, status, kubelet_was_started: Cell::new(false) };
+    tracing::info!(node, key, "the agent has started");
     // Ready means: the configuration is sound and the keys are there. The cluster may be down for days.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut pauses = pauses();
     loop {
-        let round = match Membership::current(&service.configuration.state_directory, &service.configuration.node_name)
-        {
+        let round = match service.membership() {
             Some(membership) => service.be_member(&membership).await,
             None => Box::pin(service.become_member()).await,
         };
         match round {
             Ok(()) => pauses = self::pauses(),
-            Err(error) => {
-                tracing::warn!(%error, "this did not succeed");
-                let pause = pauses.next().unwrap_or(MOST_PAUSE);
-                service.say(LocalStep::Failed, &format!("{error} (next try in {} s)", pause.as_secs().max(1)));
-                tokio::time::sleep(pause).await;
-            }
+            Err(error) => tokio::time::sleep(service.failed(&error, &mut pauses)).await,
         }
     }
 }
@@ -93,7 +86,7 @@ pub async fn run(configuration: Configuration, hostname: String) -> Result<Infal
 /// The longest pause between two tries.
 const MOST_PAUSE: Duration = Duration::from_mins(1);
 
-fn pauses() -> impl Iterator<Item = Duration> {
+fn pauses() -> backon::ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(500))
         .with_max_delay(MOST_PAUSE)
@@ -103,42 +96,80 @@ fn pauses() -> impl Iterator<Item = Duration> {
 }
 
 impl Service {
-    fn say(&self, step: LocalStep, message: &str) {
-        let status = LocalStatus {
-            node_name: self.configuration.node_name.as_str().to_owned(),
-            public_key_hash: self.identity.machine.pin().to_string(),
-            step,
-            since: Timestamp::now(),
-            message: message.to_owned(),
-        };
-        status.publish();
+    fn node(&self) -> &str {
+        self.configuration.node_name.as_str()
+    }
+
+    fn membership(&self) -> Option<Membership> {
+        Membership::current(&self.configuration.state_directory, &self.configuration.node_name)
+    }
+
+    /// Says that a try failed, and when the next one follows.
+    fn failed(&self, error: &Error, pauses: &mut backon::ExponentialBackoff) -> Duration {
+        tracing::warn!(%error, "this did not succeed");
+        let pause = pauses.next().unwrap_or(MOST_PAUSE);
+        self.status.say(LocalStep::Failed, &format!("{error} (next try in {} s)", pause.as_secs().max(1)));
+        pause
     }
 
     /// The machine is a node: makes sure that its kubelet runs, and follows its request.
     async fn be_member(&self, membership: &Membership) -> Result<(), Error> {
-        self.say(LocalStep::Joined, &format!("this machine is the node {}", membership.node_name));
-        if !self.systemd.is_active(kubelet::UNIT).await {
-            self.systemd.restart_kubelet().await?;
-            kubelet::wait_until_healthy().await?;
+        let joined = format!("this machine is the node {}", membership.node_name);
+        self.status.say(LocalStep::Joined, &joined);
+        if !self.kubelet_was_started.get() {
+            let systemd = Systemd::connect().await?;
+            if !systemd.is_active(kubelet::UNIT).await {
+                systemd.restart_kubelet().await?;
+                let config_yaml = std::fs::read_to_string(files::CONFIG_YAML).unwrap_or_default();
+                if let Some(url) = files::healthz_url(&config_yaml) {
+                    kubelet::wait_until_healthy(&url).await?;
+                }
+            }
+            self.kubelet_was_started.set(true);
         }
         // Without its files there is no membership, which the next round finds.
         let Some(cluster) = member::cluster(membership) else { return Ok(()) };
         let addresses: Vec<String> = host::address_towards(&cluster.endpoint).iter().map(IpAddr::to_string).collect();
-        Ok(member::follow(membership, &cluster, &self.versions, &addresses).await?)
+        let say = |trouble: Option<&str>| match trouble {
+            None => self.status.say(LocalStep::Joined, &joined),
+            Some(error) => {
+                self.status.say(LocalStep::Joined, &format!("{joined}; its request cannot be watched: {error}"));
+            }
+        };
+        Ok(member::follow(membership, &cluster, &host::versions().await, &addresses, say).await?)
     }
 
     /// The machine is no node yet: finds the cluster, announces the machine, and carries its request out.
     async fn become_member(&self) -> Result<(), Error> {
-        self.say(LocalStep::Discovering, "looking for the API server");
-        let discovered = discovery::discover(&self.configuration.discovery).await?;
+        self.status.say(LocalStep::Discovering, "looking for the API server");
+        // Looked up each time: the kubelet may have been installed meanwhile.
+        let (discovered, versions) = tokio::join!(discovery::discover(&self.configuration.discovery), host::versions());
+        let discovered = discovered?;
         let addresses = if self.configuration.node_addresses.is_empty() {
             host::address_towards(&discovered.cluster.endpoint).into_iter().collect()
         } else {
             self.configuration.node_addresses.clone()
         };
-        self.say(LocalStep::Announcing, "announcing this machine to the cluster");
+        self.status.say(LocalStep::Announcing, "announcing this machine to the cluster");
         self.announce(&discovered, &addresses).await?;
-        Box::pin(self.wait_and_join(&discovered, &addresses)).await
+        let reported: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+        let systemd = Systemd::connect().await?;
+        let prepared = Prepared {
+            identity: &self.identity,
+            node_name: &self.configuration.node_name,
+            hostname: &self.hostname,
+            addresses: &reported,
+            cluster: &discovered.cluster,
+            systemd: &systemd,
+            versions: &versions,
+            state_directory: &self.configuration.state_directory,
+        };
+        let announced = self.stay_announced(&discovered, &addresses);
+        let joined = self.wait_and_join(&discovered, &prepared);
+        tokio::select! {
+            joined = Box::pin(joined) => joined,
+            failed = Box::pin(announced) => failed.map(|never| match never {}),
+        }
     }
 
     async fn announce(&self, discovered: &Discovered, addresses: &[IpAddr]) -> Result<(), Error> {
@@ -148,66 +179,84 @@ impl Service {
         Ok(())
     }
 
-    /// Watches the machine's own request, and carries it out when there is something for this machine in it.
-    async fn wait_and_join(&self, discovered: &Discovered, addresses: &[IpAddr]) -> Result<(), Error> {
-        let node = &self.configuration.node_name;
-        let reported: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-        let prepared = Prepared {
-            identity: &self.identity,
-            node_name: node,
-            hostname: &self.hostname,
-            addresses: &reported,
-            cluster: &discovered.cluster,
-            systemd: &self.systemd,
-            versions: &self.versions,
-            state_directory: &self.configuration.state_directory,
-        };
-        let api: Api<NodeJoinRequest> = Api::all(discovered.client.clone());
-        let own = watcher::Config::default().fields(&format!("metadata.name={}", node.as_str()));
-        let mut requests = std::pin::pin!(watcher(api, own).default_backoff().applied_objects());
-        let mut announcement = tokio::time::interval(ANNOUNCEMENT_CHECK);
-        announcement.tick().await;
-        self.say(LocalStep::WaitingForRequest, &format!("waiting for the NodeJoinRequest {}", node.as_str()));
+    /// Announces the machine anew whenever its announcement is gone.
+    async fn stay_announced(&self, discovered: &Discovered, addresses: &[IpAddr]) -> Result<Infallible, Error> {
         loop {
-            tokio::select! {
-                request = requests.try_next() => match request {
-                    Ok(Some(request)) => match self.wait_reason(&request) {
-                        None => {
-                            self.say(LocalStep::Joining, "carrying the request out");
-                            return Ok(Box::pin(join::carry_out(&prepared, &request)).await?);
-                        }
-                        Some(reason) => self.say(LocalStep::WaitingForRequest, &reason),
-                    },
-                    Ok(None) => return Err(Error::WatchEnded),
-                    // The watch goes on by itself, with a growing pause.
-                    Err(error) => {
-                        tracing::warn!(%error, "the watch of the request failed");
-                        let message = format!("cannot watch the NodeJoinRequest {}: {error}", node.as_str());
-                        self.say(LocalStep::WaitingForRequest, &message);
+            tokio::time::sleep(ANNOUNCEMENT_CHECK).await;
+            self.announce(discovered, addresses).await?;
+        }
+    }
+
+    /// Watches the machine's own request, and carries it out when there is something for this machine in it.
+    async fn wait_and_join(&self, discovered: &Discovered, prepared: &Prepared<'_>) -> Result<(), Error> {
+        let mut own = OwnRequest::watch(&discovered.client, self.node());
+        self.status.say(LocalStep::WaitingForRequest, &format!("looking for the NodeJoinRequest {}", self.node()));
+        while let News::Trouble(error) = own.news().await? {
+            self.say_trouble(&error);
+        }
+        let mut pauses = pauses();
+        let mut last = None;
+        loop {
+            let decision = decide(own.known(), self.node(), &self.identity.machine.pin());
+            let (occasion, request) = match (&decision, own.known().cloned()) {
+                (Decision::CarryOut(occasion), Some(request)) => (occasion, request),
+                (Decision::Wait(reason), _) => {
+                    self.status.say(LocalStep::WaitingForRequest, reason);
+                    self.until_another(&mut own, &decision).await?;
+                    continue;
+                }
+                (Decision::CarryOut(_), None) => continue,
+            };
+            // What failed before may succeed with other credentials: no need to wait for long.
+            if last.replace(occasion.clone()).as_ref() != Some(occasion) {
+                pauses = self::pauses();
+            }
+            self.status.say(LocalStep::Joining, "carrying the request out");
+            let superseded = async {
+                if self.until_another(&mut own, &decision).await.is_err() {
+                    // The try itself tells what is wrong with the way to the API server.
+                    std::future::pending::<()>().await;
+                }
+            };
+            match Box::pin(join::carry_out(prepared, &request, superseded)).await {
+                Ok(()) => {
+                    self.kubelet_was_started.set(true);
+                    return Ok(());
+                }
+                Err(error @ join::Error::Superseded) => tracing::info!("{error}"),
+                // The files are there: what is left to be done is a member's.
+                Err(error) if self.membership().is_some() => return Err(error.into()),
+                Err(error) => {
+                    let pause = self.failed(&error.into(), &mut pauses);
+                    let changed = self.until_another(&mut own, &decision);
+                    if let Ok(changed) = tokio::time::timeout(pause, changed).await {
+                        changed?;
                     }
-                },
-                _ = announcement.tick() => self.announce(discovered, addresses).await?,
+                }
             }
         }
     }
 
-    /// Why the request cannot be carried out yet; `None` when it can.
-    fn wait_reason(&self, request: &NodeJoinRequest) -> Option<String> {
-        let name = request.node_name();
-        let ours = self.identity.machine.pin().to_string();
-        if let Some(pinned) = request.spec.machine.public_key_hash.as_deref().filter(|pinned| *pinned != ours) {
-            return Some(format!(
-                "the NodeJoinRequest {name} is for the machine with key {pinned}, this one has {ours}"
-            ));
-        }
-        let status = request.status.as_ref();
-        let bound = status.and_then(|status| status.machine.as_ref()).map(|machine| machine.public_key_hash.as_str());
-        match (bound, status.and_then(|status| status.sealed_credentials.as_ref())) {
-            (Some(bound), _) if bound != ours => {
-                Some(format!("the NodeJoinRequest {name} is bound to another machine, with key {bound}"))
+    /// Waits until the request asks for something else.
+    async fn until_another(&self, own: &mut OwnRequest, decision: &Decision) -> Result<(), own_request::Lost> {
+        loop {
+            match own.news().await? {
+                News::Request if decide(own.known(), self.node(), &self.identity.machine.pin()) != *decision => {
+                    return Ok(());
+                }
+                News::Request => {
+                    if let Decision::Wait(reason) = decision {
+                        self.status.say(LocalStep::WaitingForRequest, reason);
+                    }
+                }
+                News::Trouble(error) if matches!(decision, Decision::Wait(_)) => self.say_trouble(&error),
+                News::Trouble(_) => {}
             }
-            (Some(_), Some(_)) => None,
-            _ => Some(format!("the NodeJoinRequest {name} is there; waiting for the controller to bind this machine")),
         }
+    }
+
+    fn say_trouble(&self, error: &str) {
+        let message = format!("cannot watch the NodeJoinRequest {}: {error}", self.node());
+        self.status.say(LocalStep::WaitingForRequest, &message);
     }
 }

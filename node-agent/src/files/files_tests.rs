@@ -43,7 +43,7 @@ fn render(golden: &Golden, registration: &NodeRegistration) -> Result<Rendered, 
         endpoint: &discovered.endpoint,
         ca: &CaBundle::parse_pem(&ca).unwrap(),
         kubelet_config: golden.kubelet_config,
-        cluster_configuration: golden.cluster_configuration,
+        cluster: &ClusterConfiguration::parse(golden.cluster_configuration)?,
         registration,
         systemd_resolved: false,
     })
@@ -100,8 +100,7 @@ fn missing_fields_get_kubeadms_defaults_and_present_ones_stay() {
     for line in [
         "cgroupDriver: cgroupfs",
         "clusterDomain: edge.local",
-        "clusterDNS:\n- ",
-        "fd00::a",
+        "clusterDNS:\n- fd00::a\n",
         "resolvConf: /run/systemd/resolve/resolv.conf",
         "rotateCertificates: true",
         "    clientCAFile: /etc/kubernetes/pki/ca.crt",
@@ -130,4 +129,20 @@ fn a_socket_without_a_scheme_is_a_unix_socket() {
     assert_eq!(cri_socket(&registration("/run/crio/crio.sock")), "unix:///run/crio/crio.sock");
     assert_eq!(cri_socket(&registration("unix:///run/a.sock")), "unix:///run/a.sock");
     assert_eq!(cri_socket(&NodeRegistration::default()), DEFAULT_CRI_SOCKET);
+}
+
+#[test]
+fn the_kubelet_is_asked_where_it_listens() {
+    let golden = golden!("1.37").config_yaml;
+    assert_eq!(healthz_url(golden).as_deref(), Some("http://127.0.0.1:10248"));
+    for (text, expected) in [
+        ("kind: KubeletConfiguration", Some("http://127.0.0.1:10248")),
+        ("healthzBindAddress: 10.0.0.1\nhealthzPort: 9", Some("http://10.0.0.1:9")),
+        ("healthzBindAddress: 0.0.0.0", Some("http://127.0.0.1:10248")),
+        ("healthzBindAddress: '::'", Some("http://[::1]:10248")),
+        ("healthzPort: 0", None),
+        ("healthzBindAddress: here", None),
+    ] {
+        assert_eq!(healthz_url(text).as_deref(), expected, "{text}");
+    }
 }

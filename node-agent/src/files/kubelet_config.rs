@@ -110,6 +110,25 @@ pub fn kubelet_config(
     yaml::to_string(&value)
 }
 
+/// Where a kubelet with this configuration tells whether it is well; `None` when it tells nobody (port 0).
+pub fn healthz_url(config_yaml: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Healthz {
+        healthz_bind_address: Option<std::net::IpAddr>,
+        healthz_port: Option<u16>,
+    }
+    let healthz: Healthz = serde_saphyr::from_str(config_yaml).ok()?;
+    let port = healthz.healthz_port.unwrap_or(10248);
+    let address = match healthz.healthz_bind_address {
+        // Whoever listens everywhere listens on the local host.
+        Some(address) if !address.is_unspecified() => address,
+        Some(std::net::IpAddr::V6(_)) => std::net::Ipv6Addr::LOCALHOST.into(),
+        _ => std::net::Ipv4Addr::LOCALHOST.into(),
+    };
+    (port != 0).then(|| format!("http://{}", std::net::SocketAddr::new(address, port)))
+}
+
 /// kubeadm's own defaults (kubeadm `componentconfigs/kubelet.go`).
 fn apply_defaults(fields: &mut Map<String, Value>, cluster: &ClusterConfiguration) {
     set_if_empty(fields, "staticPodPath", json!("/etc/kubernetes/manifests"));

@@ -15,7 +15,7 @@ use join_trust::names::NodeName;
 
 pub use flags::{FlagSource, kubeadm_flags_env};
 pub use kubeconfig::kubelet_conf;
-pub use kubelet_config::{ClusterConfiguration, Error, kubelet_config};
+pub use kubelet_config::{ClusterConfiguration, Error, healthz_url, kubelet_config};
 
 /// The kubelet's kubeconfig; written last, so that its existence means that all the others are there.
 pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
@@ -46,8 +46,8 @@ pub struct Inputs<'a> {
     pub ca: &'a CaBundle,
     /// `data.kubelet` of the ConfigMap `kubelet-config`.
     pub kubelet_config: &'a str,
-    /// `data.ClusterConfiguration` of the ConfigMap `kubeadm-config`.
-    pub cluster_configuration: &'a str,
+    /// What the ConfigMap `kubeadm-config` says.
+    pub cluster: &'a ClusterConfiguration,
     /// The request's registration.
     pub registration: &'a join_crds::NodeRegistration,
     /// Whether systemd-resolved runs, whose stub listener a pod cannot reach.
@@ -75,7 +75,6 @@ impl Rendered {
     /// # Errors
     /// When the cluster's configuration is not understood; nothing has been written then.
     pub fn new(inputs: &Inputs<'_>) -> Result<Self, Error> {
-        let cluster = ClusterConfiguration::parse(inputs.cluster_configuration)?;
         let socket = cri_socket(inputs.registration);
         let source = FlagSource {
             node_name: inputs.node_name.as_str(),
@@ -85,7 +84,7 @@ impl Rendered {
         };
         Ok(Self {
             ca_crt: inputs.ca.to_pem(),
-            config_yaml: kubelet_config(inputs.kubelet_config, &cluster, &socket, inputs.systemd_resolved)?,
+            config_yaml: kubelet_config(inputs.kubelet_config, inputs.cluster, &socket, inputs.systemd_resolved)?,
             instance_config_yaml: format!("containerRuntimeEndpoint: {}\n", go_quoted(&socket)),
             kubeadm_flags_env: kubeadm_flags_env(&source),
             kubelet_conf: kubelet_conf(inputs.endpoint, inputs.ca, Path::new(CLIENT_PEM))?,

@@ -20,6 +20,9 @@ use crate::connection::{CallError, call, explain};
 /// How long approval and signature may take. The controller says in the request why it waits.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+/// How long to wait before a watch that ended is begun anew.
+const WATCH_PAUSE: Duration = Duration::from_millis(500);
+
 /// There is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -173,7 +176,9 @@ async fn wait(api: &Api<CertificateSigningRequest>, known: CertificateSigningReq
                 WatchEvent::Error(_) => break,
             }
         }
-        // The watch ended, as watches do, or its version is too old: look again and go on from there.
+        // The watch ended, as watches do, or its version is too old: look again and go on from there, but never in a
+        // tight loop.
+        tokio::time::sleep(WATCH_PAUSE).await;
         known = call(&tried, api.get(&name)).await?;
     }
 }

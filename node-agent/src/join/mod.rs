@@ -21,7 +21,7 @@ use secrecy::SecretString;
 
 use crate::connection::{self, As, CallError, Server, SetupError, call};
 use crate::discovery::{self, Cluster};
-use crate::files::{self, Inputs, Rendered};
+use crate::files::{self, ClusterConfiguration, Inputs, Rendered};
 use crate::identity::Identity;
 use crate::kubelet::{self, Systemd};
 use crate::member::{self, Membership};
@@ -87,6 +87,9 @@ pub enum Error {
     /// The kubelet does not run.
     #[error(transparent)]
     Kubelet(#[from] kubelet::Error),
+    /// The request was changed or deleted meanwhile.
+    #[error("the request was changed while it was carried out; beginning anew")]
+    Superseded,
 }
 
 /// What is known of the machine and its cluster before there is a request.
@@ -110,7 +113,14 @@ pub struct Prepared<'a> {
 }
 
 /// Carries the request out.
-pub async fn carry_out(machine: &Prepared<'_>, request: &NodeJoinRequest) -> Result<(), Error> {
+///
+/// `superseded` ends when the request has become another one. Until the certificate is there it ends the try; from then
+/// on nothing does, since what follows is short and the machine's own.
+pub async fn carry_out(
+    machine: &Prepared<'_>,
+    request: &NodeJoinRequest,
+    superseded: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let began = Instant::now();
     let credentials = open(machine, request)?;
     // Only what discovery trusts may follow from what was sealed.
@@ -122,9 +132,16 @@ pub async fn carry_out(machine: &Prepared<'_>, request: &NodeJoinRequest) -> Res
     let token = As::Token(SecretString::from(credentials.token.expose().to_string()));
     let client = connection::client(&sealed.endpoint, Server::Verified(&sealed.ca), token)?;
     let mut reporter = Reporter::new(client.clone(), request, machine.versions, machine.addresses.to_vec());
-    let steps = join(machine, request, &credentials, &sealed, &client, &mut reporter, began);
+    let steps = async {
+        let asking = Box::pin(ask(machine, request, &credentials, &sealed, &client, &mut reporter));
+        let granted = tokio::select! {
+            granted = asking => granted?,
+            () = superseded => return Err(Error::Superseded),
+        };
+        Box::pin(settle(machine, request, &granted, &mut reporter, began)).await
+    };
     let outcome = Box::pin(steps).await;
-    if let Err(error) = &outcome {
+    if let Some(error) = outcome.as_ref().err().filter(|error| !matches!(error, Error::Superseded)) {
         reporter.step(AgentStep::Failed, Some(&error.to_string())).await;
     }
     outcome
@@ -139,26 +156,43 @@ fn open(machine: &Prepared<'_>, request: &NodeJoinRequest) -> Result<JoinCredent
     Ok(JoinCredentials::parse(&plain)?)
 }
 
-#[allow(clippy::too_many_arguments, reason = "one step of carry_out, apart so that its every failure is reported")]
-async fn join(
+/// All that the machine's files are made of.
+struct Granted {
+    cluster: Cluster,
+    rendered: Rendered,
+    certificate: String,
+    /// How long the agent worked for it, and how long it waited for the certificate.
+    worked: Duration,
+    waited: Duration,
+}
+
+/// Checks the machine and the cluster, and asks for the certificate. Nothing is written to the machine.
+async fn ask(
     machine: &Prepared<'_>,
     request: &NodeJoinRequest,
     credentials: &JoinCredentials,
     sealed: &Cluster,
     client: &Client,
     reporter: &mut Reporter,
-    began: Instant,
-) -> Result<(), Error> {
+) -> Result<Granted, Error> {
+    let began = Instant::now();
     let registration = &request.spec.node_registration;
     let socket = files::cri_socket(registration);
     let version = machine.versions.kubelet.clone();
-    let (facts, cluster) =
-        tokio::join!(preflight::observe(&socket, version, machine.systemd), confirm(sealed, credentials));
-    let cluster = cluster?;
+    let (facts, cluster, configuration, free, systemd_resolved) = tokio::join!(
+        preflight::observe(&socket, version, machine.systemd),
+        confirm(sealed, credentials),
+        cluster_configuration(client),
+        name_is_free(client, machine.node_name),
+        machine.systemd.is_active("systemd-resolved.service"),
+    );
+    let (cluster, configuration) = (cluster?, configuration?);
     let ca_crt = cluster.ca.to_pem();
     let expected = preflight::Expected {
-        machine_key: machine.identity.machine.pin(),
-        ca_crt: &ca_crt,
+        machine_key: Some(machine.identity.machine.pin()),
+        ca_crt: Some(&ca_crt),
+        endpoint: cluster.endpoint.ip(),
+        control_plane: Some(configuration.cluster.kubernetes_version()),
         ignore: &registration.ignore_preflight_errors,
     };
     let checks = preflight::judge(&facts, &expected);
@@ -167,55 +201,54 @@ async fn join(
     if !failures.is_empty() {
         return Err(Error::Preflight(failures));
     }
+    free?;
+    // Before the certificate is asked for: what cannot be written need not be asked for.
+    let rendered = Rendered::new(&Inputs {
+        node_name: machine.node_name,
+        hostname: machine.hostname,
+        endpoint: &cluster.endpoint,
+        ca: &cluster.ca,
+        kubelet_config: &configuration.kubelet,
+        cluster: &configuration.cluster,
+        registration,
+        systemd_resolved,
+    })?;
 
-    let before_waiting = began.elapsed();
-    let key = &machine.identity.machine;
+    let worked = began.elapsed();
     let waiting = Instant::now();
-    let certificate = async {
-        let id = credentials.token.id();
-        Ok(certificate::obtain(client, id, key, machine.node_name, &cluster.ca).await?)
-    };
-    // All that does not need the certificate is done while it is waited for.
-    let rendered = async {
-        let (cluster_configuration, kubelet_config) = tokio::try_join!(
-            config_map(client, "kubeadm-config", "ClusterConfiguration"),
-            config_map(client, "kubelet-config", "kubelet"),
-        )?;
-        Ok(Rendered::new(&Inputs {
-            node_name: machine.node_name,
-            hostname: machine.hostname,
-            endpoint: &cluster.endpoint,
-            ca: &cluster.ca,
-            kubelet_config: &kubelet_config,
-            cluster_configuration: &cluster_configuration,
-            registration,
-            systemd_resolved: machine.systemd.is_active("systemd-resolved.service").await,
-        })?)
-    };
-    let free = name_is_free(client, machine.node_name);
-    let report = async {
-        reporter.step(AgentStep::WaitingForCertificate, None).await;
-        Ok(())
-    };
-    let (certificate, rendered, (), ()) = tokio::try_join!(certificate, rendered, free, report)?;
-    let waited = waiting.elapsed();
+    let key = &machine.identity.machine;
+    let certificate = certificate::obtain(client, credentials.token.id(), key, machine.node_name, &cluster.ca);
+    let (certificate, ()) = tokio::join!(certificate, reporter.step(AgentStep::WaitingForCertificate, None));
+    Ok(Granted { cluster, rendered, certificate: certificate?, worked, waited: waiting.elapsed() })
+}
 
+/// Writes the files, starts the kubelet, and goes on as the node.
+async fn settle(
+    machine: &Prepared<'_>,
+    request: &NodeJoinRequest,
+    granted: &Granted,
+    reporter: &mut Reporter,
+    began: Instant,
+) -> Result<(), Error> {
     let writes_began = Instant::now();
     let membership = Membership {
         node_name: machine.node_name.as_str().to_owned(),
         request_uid: request.uid().to_owned(),
-        endpoint: cluster.endpoint.to_string(),
+        endpoint: granted.cluster.endpoint.to_string(),
     };
-    write::all(&rendered, &certificate, key, &membership, machine.state_directory)?;
-    let own = before_waiting + writes_began.elapsed();
+    let key = &machine.identity.machine;
+    write::all(&granted.rendered, &granted.certificate, key, &membership, machine.state_directory)?;
+    let own = granted.worked + writes_began.elapsed();
     tracing::info!(
         own_ms = own.as_millis(),
-        certificate_ms = waited.as_millis(),
+        certificate_ms = granted.waited.as_millis(),
         "the files are written; starting the kubelet"
     );
     reporter.own_time(own);
     machine.systemd.restart_kubelet().await?;
-    kubelet::wait_until_healthy().await?;
+    if let Some(url) = files::healthz_url(&granted.rendered.config_yaml) {
+        kubelet::wait_until_healthy(&url).await?;
+    }
     tracing::info!(total_ms = began.elapsed().as_millis(), "the kubelet is healthy");
     // From here on the node speaks for itself.
     if let Some(cluster) = member::cluster(&membership) {
@@ -243,6 +276,21 @@ async fn name_is_free(client: &Client, name: &NodeName) -> Result<(), Error> {
     let conditions = found.and_then(|node| node.status).and_then(|status| status.conditions).unwrap_or_default();
     let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     if ready { Err(Error::NodeExists(name.as_str().to_owned())) } else { Ok(()) }
+}
+
+/// What kubeadm keeps in the cluster for those who join.
+struct ClusterConfigurations {
+    cluster: ClusterConfiguration,
+    /// `data.kubelet` of the ConfigMap `kubelet-config`.
+    kubelet: String,
+}
+
+async fn cluster_configuration(client: &Client) -> Result<ClusterConfigurations, Error> {
+    let (cluster, kubelet) = tokio::try_join!(
+        config_map(client, "kubeadm-config", "ClusterConfiguration"),
+        config_map(client, "kubelet-config", "kubelet"),
+    )?;
+    Ok(ClusterConfigurations { cluster: ClusterConfiguration::parse(&cluster)?, kubelet })
 }
 
 async fn config_map(client: &Client, map: &'static str, key: &'static str) -> Result<String, Error> {

@@ -1,0 +1,182 @@
+//! The watch of the machine's own NodeJoinRequest: the newest state of one object, and what gets in the watch's way.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use join_crds::NodeJoinRequest;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client};
+
+/// After so many failures one after the other, which takes about a minute, the way to the API server itself is in
+/// doubt: its address, its certificate authority or the credential may have changed.
+const MOST_FAILURES: u32 = 6;
+
+/// The watch does not work any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the watch of the NodeJoinRequest {node} failed {failures} times, last: {last}")]
+pub struct Lost {
+    node: String,
+    failures: u32,
+    last: String,
+}
+
+/// What came out of the watch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// The request is there, has changed, or is gone: see [`OwnRequest::known`].
+    Request,
+    /// The watch failed, and goes on by itself after a growing pause.
+    Trouble(String),
+}
+
+type Events = Pin<Box<dyn Stream<Item = watcher::Result<Event<NodeJoinRequest>>> + Send>>;
+
+/// The machine's own request, kept up to date.
+pub struct OwnRequest {
+    events: Events,
+    state: State,
+    node: String,
+    failures: u32,
+}
+
+impl OwnRequest {
+    /// Starts to watch the request of that name, and no other.
+    pub fn watch(client: &Client, node: &str) -> Self {
+        let own = watcher::Config::default().fields(&format!("metadata.name={node}"));
+        let events = watch(Api::all(client.clone()), own).default_backoff();
+        Self { events: events.boxed(), state: State::default(), node: node.to_owned(), failures: 0 }
+    }
+
+    /// The request as it was last seen; `None` when there is none, and before the first [`News::Request`].
+    pub fn known(&self) -> Option<&NodeJoinRequest> {
+        self.state.known.as_ref()
+    }
+
+    /// Waits for something new. Nothing is lost when this is dropped and called again.
+    pub async fn news(&mut self) -> Result<News, Lost> {
+        loop {
+            match self.events.next().await {
+                Some(Ok(event)) => {
+                    self.failures = 0;
+                    if self.state.take(event) {
+                        return Ok(News::Request);
+                    }
+                }
+                Some(Err(error)) => {
+                    self.failures += 1;
+                    tracing::warn!(%error, "the watch of the request failed");
+                    if self.failures >= MOST_FAILURES {
+                        return Err(self.lost(error.to_string()));
+                    }
+                    return Ok(News::Trouble(error.to_string()));
+                }
+                None => return Err(self.lost("it ended".to_owned())),
+            }
+        }
+    }
+
+    fn lost(&self, last: String) -> Lost {
+        Lost { node: self.node.clone(), failures: self.failures, last }
+    }
+}
+
+/// One object out of a stream of events.
+#[derive(Default)]
+struct State {
+    known: Option<NodeJoinRequest>,
+    /// What a new listing has brought so far: an object that is not in it is gone.
+    listed: Option<NodeJoinRequest>,
+}
+
+impl State {
+    /// Takes an event in, and tells whether `known` is current now.
+    fn take(&mut self, event: Event<NodeJoinRequest>) -> bool {
+        match event {
+            Event::Init => {
+                self.listed = None;
+                return false;
+            }
+            Event::InitApply(request) => {
+                self.listed = Some(request);
+                return false;
+            }
+            Event::InitDone => self.known = self.listed.take(),
+            Event::Apply(request) => self.known = Some(request),
+            Event::Delete(_) => self.known = None,
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    fn request(generation: i64) -> NodeJoinRequest {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest",
+            "metadata": {"name": "a", "generation": generation},
+            "spec": {"role": "Worker", "machine": {"trust": "FirstUse"}},
+        }))
+        .unwrap()
+    }
+
+    fn of(events: Vec<watcher::Result<Event<NodeJoinRequest>>>) -> OwnRequest {
+        OwnRequest { events: stream::iter(events).boxed(), state: State::default(), node: "a".to_owned(), failures: 0 }
+    }
+
+    fn failure() -> watcher::Error {
+        watcher::Error::NoResourceVersion
+    }
+
+    #[test]
+    fn the_newest_state_is_known_and_a_request_that_a_listing_lacks_is_gone() {
+        let mut state = State::default();
+        let steps: [(Event<NodeJoinRequest>, bool, Option<i64>); 8] = [
+            (Event::Init, false, None),
+            (Event::InitApply(request(1)), false, None),
+            (Event::InitDone, true, Some(1)),
+            (Event::Apply(request(2)), true, Some(2)),
+            (Event::Delete(request(2)), true, None),
+            (Event::Apply(request(3)), true, Some(3)),
+            // The watch was broken, and the request was deleted meanwhile.
+            (Event::Init, false, Some(3)),
+            (Event::InitDone, true, None),
+        ];
+        for (event, is_news, expected) in steps {
+            assert_eq!(state.take(event), is_news);
+            assert_eq!(state.known.as_ref().map(NodeJoinRequest::generation), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_first_listing_without_the_request_is_news_too() {
+        let mut own = of(vec![Ok(Event::InitDone)]);
+        assert_eq!(own.news().await.unwrap(), News::Request);
+        assert!(own.known().is_none());
+    }
+
+    #[tokio::test]
+    async fn failures_in_a_row_end_the_watch_and_a_success_forgives_them() {
+        let few = MOST_FAILURES - 1;
+        let failures = |count: u32| (0..count).map(|_| Err(failure()));
+        let mut events: Vec<_> = failures(few).collect();
+        events.push(Ok(Event::Apply(request(1))));
+        events.extend(failures(MOST_FAILURES));
+        let mut own = of(events);
+        for _ in 0..few {
+            assert!(matches!(own.news().await.unwrap(), News::Trouble(_)));
+        }
+        assert_eq!(own.news().await.unwrap(), News::Request);
+        for _ in 0..few {
+            assert!(matches!(own.news().await.unwrap(), News::Trouble(_)));
+        }
+        let lost = own.news().await.unwrap_err().to_string();
+        assert!(lost.contains("NodeJoinRequest a failed 6 times"), "{lost}");
+        // What is known stays known.
+        assert_eq!(own.known().map(NodeJoinRequest::generation), Some(1));
+    }
+}

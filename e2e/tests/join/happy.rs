@@ -59,6 +59,23 @@ pub fn request_before_the_machine(suite: &Suite) -> Result<(), Failed> {
     Ok(())
 }
 
+/// kube-controller-manager's bootstrapsigner alone signs cluster-info, here because the controller may not: the bytes are
+/// the same, so neither the controller nor the agent needs to know who wrote them.
+pub fn only_bootstrapsigner_signs(suite: &Suite) -> Result<(), Failed> {
+    let name = "kcm-signs-1";
+    let may_patch = |verbs: &str| {
+        let patch = format!(r#"[{{"op": "replace", "path": "/rules/0/verbs", "value": {verbs}}}]"#);
+        let arguments = ["patch", "role", "nodejoin:controller", "--namespace=kube-public", "--type=json", "--patch"];
+        suite.operator().kubectl(&[&arguments[..], &[&patch]].concat())
+    };
+    may_patch(r#"["get", "list", "watch"]"#)?;
+    suite.machine(name)?;
+    suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    let outcome = suite.wait_until_joined(name);
+    may_patch(r#"["get", "list", "watch", "patch"]"#)?;
+    outcome.map(drop)
+}
+
 /// The pin of the announced key, which the administrator reads from the machine or from the announcement.
 pub fn announced_hash(
     announcement: &k8s_openapi::api::certificates::v1::CertificateSigningRequest,

@@ -26,6 +26,7 @@ type Test = fn(&Suite) -> Result<(), Failed>;
 const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     (KubernetesMinor::V1_37, "a_request_for_an_announced_machine_is_carried_out", happy::request_after_the_machine),
     (KubernetesMinor::V1_37, "a_request_without_a_machine_waits_for_it", happy::request_before_the_machine),
+    (KubernetesMinor::V1_37, "signatures_of_bootstrapsigner_alone_are_enough", happy::only_bootstrapsigner_signs),
     (KubernetesMinor::V1_37, "first_use_takes_the_only_announcement", identity::first_use_with_one_announcement),
     (KubernetesMinor::V1_37, "first_use_refuses_two_announcements", identity::first_use_with_two_announcements),
     (KubernetesMinor::V1_37, "a_machine_with_another_key_is_refused", identity::another_key),

@@ -126,8 +126,10 @@ fn print_checks(arguments: &ConfigurationArguments, output: Output) -> Result<Ex
 
 fn serve(arguments: &ConfigurationArguments, log_level: &str, log_format: LogFormat) -> Result<ExitCode, Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // The first fetch of discovery is meant to be unverified; the library's warning of it would frighten for nothing.
-    let filter = EnvFilter::try_new(format!("{log_level},kube_client::client::tls=error"))?;
+    // Of failed connections the agent tells more than the library does, and those that are meant to be unverified are no
+    // reason for a warning.
+    let quiet = "kube_client::client::tls=error,kube_client::client::builder=off";
+    let filter = EnvFilter::try_new(format!("{log_level},{quiet}"))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log_format {
         LogFormat::Text => logs.with_ansi(false).init(),

@@ -8,13 +8,15 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 
-/// After so many failures one after the other, which takes about a minute, the way to the API server itself is in
+use crate::connection::explain;
+
+/// After so many failures one after the other, with the watch's own pauses between them, the way to the API server itself is in
 /// doubt: its address, its certificate authority or the credential may have changed.
 const MOST_FAILURES: u32 = 6;
 
 /// The watch does not work any more.
 #[derive(Debug, thiserror::Error)]
-#[error("the watch of the NodeJoinRequest {node} failed {failures} times, last: {last}")]
+#[error("the watch of the NodeJoinRequest {node} ended after {failures} failures: {last}")]
 pub struct Lost {
     node: String,
     failures: u32,
@@ -58,21 +60,39 @@ impl OwnRequest {
         loop {
             match self.events.next().await {
                 Some(Ok(event)) => {
-                    self.failures = 0;
+                    // The start of a listing is announced before anything was asked.
+                    if !matches!(event, Event::Init) {
+                        self.failures = 0;
+                    }
                     if self.state.take(event) {
                         return Ok(News::Request);
                     }
                 }
                 Some(Err(error)) => {
-                    self.failures += 1;
-                    tracing::warn!(%error, "the watch of the request failed");
-                    if self.failures >= MOST_FAILURES {
-                        return Err(self.lost(error.to_string()));
+                    let error = self.explained(&error);
+                    if self.failures == 0 {
+                        tracing::warn!(%error, "the watch of the request failed");
                     }
-                    return Ok(News::Trouble(error.to_string()));
+                    self.failures += 1;
+                    return if self.failures < MOST_FAILURES {
+                        Ok(News::Trouble(error))
+                    } else {
+                        Err(self.lost(error))
+                    };
                 }
                 None => return Err(self.lost("it ended".to_owned())),
             }
+        }
+    }
+
+    fn explained(&self, error: &watcher::Error) -> String {
+        let tried = format!("watching the NodeJoinRequest {}", self.node);
+        match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => explain(&tried, error).to_string(),
+            watcher::Error::WatchError(status) => explain(&tried, &kube::Error::Api(status.clone())).to_string(),
+            other @ watcher::Error::NoResourceVersion => format!("{tried} failed: {other}"),
         }
     }
 
@@ -162,7 +182,8 @@ mod tests {
     #[tokio::test]
     async fn failures_in_a_row_end_the_watch_and_a_success_forgives_them() {
         let few = MOST_FAILURES - 1;
-        let failures = |count: u32| (0..count).map(|_| Err(failure()));
+        // Each try begins with the announcement of a listing.
+        let failures = |count: u32| (0..count).flat_map(|_| [Ok(Event::Init), Err(failure())]);
         let mut events: Vec<_> = failures(few).collect();
         events.push(Ok(Event::Apply(request(1))));
         events.extend(failures(MOST_FAILURES));
@@ -175,7 +196,7 @@ mod tests {
             assert!(matches!(own.news().await.unwrap(), News::Trouble(_)));
         }
         let lost = own.news().await.unwrap_err().to_string();
-        assert!(lost.contains("NodeJoinRequest a failed 6 times"), "{lost}");
+        assert!(lost.contains("NodeJoinRequest a ended after 6 failures"), "{lost}");
         // What is known stays known.
         assert_eq!(own.known().map(NodeJoinRequest::generation), Some(1));
     }

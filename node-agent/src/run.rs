@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
@@ -72,13 +72,17 @@ pub async fn run(configuration: Configuration, hostname: String) -> Result<Infal
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut pauses = pauses();
     loop {
+        let began = Instant::now();
         let round = match service.membership() {
             Some(membership) => service.be_member(&membership).await,
             None => Box::pin(service.become_member()).await,
         };
-        match round {
-            Ok(()) => pauses = self::pauses(),
-            Err(error) => tokio::time::sleep(service.failed(&error, &mut pauses)).await,
+        // What went well for a while and failed then is not what failed before.
+        if round.is_ok() || began.elapsed() > MOST_PAUSE {
+            pauses = self::pauses();
+        }
+        if let Err(error) = round {
+            tokio::time::sleep(service.failed(&error, &mut pauses)).await;
         }
     }
 }
@@ -133,7 +137,7 @@ impl Service {
         let say = |trouble: Option<&str>| match trouble {
             None => self.status.say(LocalStep::Joined, &joined),
             Some(error) => {
-                self.status.say(LocalStep::Joined, &format!("{joined}; its request cannot be watched: {error}"));
+                self.status.say(LocalStep::Joined, &format!("{joined}; {error}"));
             }
         };
         Ok(member::follow(membership, &cluster, &host::versions().await, &addresses, say).await?)
@@ -162,6 +166,7 @@ impl Service {
             cluster: &discovered.cluster,
             systemd: &systemd,
             versions: &versions,
+            status: &self.status,
             state_directory: &self.configuration.state_directory,
         };
         let announced = self.stay_announced(&discovered, &addresses);
@@ -211,7 +216,6 @@ impl Service {
             if last.replace(occasion.clone()).as_ref() != Some(occasion) {
                 pauses = self::pauses();
             }
-            self.status.say(LocalStep::Joining, "carrying the request out");
             let superseded = async {
                 if self.until_another(&mut own, &decision).await.is_err() {
                     // The try itself tells what is wrong with the way to the API server.
@@ -256,7 +260,6 @@ impl Service {
     }
 
     fn say_trouble(&self, error: &str) {
-        let message = format!("cannot watch the NodeJoinRequest {}: {error}", self.node());
-        self.status.say(LocalStep::WaitingForRequest, &message);
+        self.status.say(LocalStep::WaitingForRequest, error);
     }
 }

@@ -10,6 +10,7 @@ mod write;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
+use join_crds::vocabulary::client_csr_name;
 use join_crds::{AgentStep, Check, NodeJoinRequest, Versions};
 use join_trust::ca_bundle::{CaBundleError, CaTrust};
 use join_trust::credentials::{CredentialsError, JoinCredentials};
@@ -24,6 +25,7 @@ use crate::discovery::{self, Cluster};
 use crate::files::{self, ClusterConfiguration, Inputs, Rendered};
 use crate::identity::Identity;
 use crate::kubelet::{self, Systemd};
+use crate::local_status::{LocalStep, Publisher};
 use crate::member::{self, Membership};
 use crate::report::Reporter;
 use crate::{atomic_file, preflight};
@@ -108,6 +110,8 @@ pub struct Prepared<'a> {
     pub systemd: &'a Systemd,
     /// What runs on the machine.
     pub versions: &'a Versions,
+    /// Where the agent says on the machine what it does.
+    pub status: &'a Publisher,
     /// Where the agent keeps its state.
     pub state_directory: &'a std::path::Path,
 }
@@ -133,7 +137,7 @@ pub async fn carry_out(
     let client = connection::client(&sealed.endpoint, Server::Verified(&sealed.ca), token)?;
     let mut reporter = Reporter::new(client.clone(), request, machine.versions, machine.addresses.to_vec());
     let steps = async {
-        let asking = Box::pin(ask(machine, request, &credentials, &sealed, &client, &mut reporter));
+        let asking = Box::pin(ask(machine, request, &credentials, &sealed, &client, &mut reporter, began));
         let granted = tokio::select! {
             granted = asking => granted?,
             () = superseded => return Err(Error::Superseded),
@@ -174,8 +178,9 @@ async fn ask(
     sealed: &Cluster,
     client: &Client,
     reporter: &mut Reporter,
+    began: Instant,
 ) -> Result<Granted, Error> {
-    let began = Instant::now();
+    machine.status.say(LocalStep::Joining, "checking this machine and the cluster");
     let registration = &request.spec.node_registration;
     let socket = files::cri_socket(registration);
     let version = machine.versions.kubelet.clone();
@@ -216,6 +221,9 @@ async fn ask(
 
     let worked = began.elapsed();
     let waiting = Instant::now();
+    let name = client_csr_name(credentials.token.id().as_str());
+    let waits = format!("waiting for certificate request {name} to be approved and signed");
+    machine.status.say(LocalStep::Joining, &waits);
     let key = &machine.identity.machine;
     let certificate = certificate::obtain(client, credentials.token.id(), key, machine.node_name, &cluster.ca);
     let (certificate, ()) = tokio::join!(certificate, reporter.step(AgentStep::WaitingForCertificate, None));
@@ -245,6 +253,7 @@ async fn settle(
         "the files are written; starting the kubelet"
     );
     reporter.own_time(own);
+    machine.status.say(LocalStep::Joining, "the node's files are written; waiting for the kubelet to be healthy");
     machine.systemd.restart_kubelet().await?;
     if let Some(url) = files::healthz_url(&granted.rendered.config_yaml) {
         kubelet::wait_until_healthy(&url).await?;

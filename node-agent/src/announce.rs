@@ -11,7 +11,7 @@ use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateS
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
-use crate::connection::{CallError, call, explain};
+use crate::connection::{CallError, call};
 use crate::identity::Identity;
 
 /// How many names are tried when others hold those that this machine's key gives.
@@ -60,6 +60,11 @@ pub async fn announce(
     Err(Error::Squatted { first })
 }
 
+/// Whether the announcement of that name is still there, and this machine's.
+pub async fn is_announced(client: &Client, identity: &Identity, name: &str) -> Result<bool, Error> {
+    is_ours(&Api::all(client.clone()), name, identity).await
+}
+
 /// Creates the object; `false` when the name is taken.
 async fn create(api: &Api<CertificateSigningRequest>, name: &str, request: &str) -> Result<bool, Error> {
     let object = CertificateSigningRequest {
@@ -85,10 +90,7 @@ async fn create(api: &Api<CertificateSigningRequest>, name: &str, request: &str)
 
 /// Whether the object of that name announces this machine's keys.
 async fn is_ours(api: &Api<CertificateSigningRequest>, name: &str, identity: &Identity) -> Result<bool, Error> {
-    let found = match api.get_opt(name).await {
-        Ok(found) => found,
-        Err(error) => return Err(explain(&format!("reading the announcement {name}"), &error).into()),
-    };
+    let found = call(&format!("reading the announcement {name}"), api.get_opt(name)).await?;
     // Deleted since: the next round creates it.
     let Some(found) = found else { return Ok(false) };
     let announced = announcement::verify(&found.spec.request.0);

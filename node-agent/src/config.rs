@@ -1,6 +1,8 @@
 //! The agent's configuration file: where the cluster is, how to know that it is the right one, and the enrollment
 //! token. Where a field means what it means in kubeadm's `JoinConfiguration`, it has kubeadm's name.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -162,15 +164,20 @@ impl Configuration {
 /// Reads a small file that only its owner may read.
 fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
-    let metadata = std::fs::metadata(path).map_err(read)?;
-    if metadata.len() > MAX_BYTES {
-        return Err(Error::Size { path: path.to_owned(), size: metadata.len() });
-    }
+    // Of the open file, so that what is judged is what is read.
+    let file = File::open(path).map_err(read)?;
+    let metadata = file.metadata().map_err(read)?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::Mode { path: path.to_owned(), mode });
     }
-    std::fs::read_to_string(path).map(Zeroizing::new).map_err(read)
+    // Never moved while it grows: a moved buffer leaves its content behind.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MAX_BYTES).unwrap_or_default() + 1));
+    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(read)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(Error::Size { path: path.to_owned(), size: metadata.len() });
+    }
+    Ok(text)
 }
 
 fn parse(path: &Path, text: &str) -> Result<RawConfiguration, Error> {

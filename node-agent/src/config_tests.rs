@@ -81,6 +81,12 @@ fn a_file_that_others_can_read_is_refused_with_its_remedy() {
 }
 
 #[test]
+fn a_file_that_is_too_large_is_refused() {
+    let error = load(&format!("{}# {}", good(), "x".repeat(70_000))).unwrap_err().to_string();
+    assert!(error.contains("expected at most 65536"), "{error}");
+}
+
+#[test]
 fn discovery_without_pins_needs_the_flag_as_well() {
     let text =
         with(&format!("apiServerEndpoint: 10.0.0.1:6443\ntoken: abcdef.{SECRET}\nunsafeSkipCAVerification: true"));

@@ -155,7 +155,7 @@ impl Service {
             self.configuration.node_addresses.clone()
         };
         self.status.say(LocalStep::Announcing, "announcing this machine to the cluster");
-        self.announce(&discovered, &addresses).await?;
+        let announcement = self.announce(&discovered, &addresses).await?;
         let reported: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
         let systemd = Systemd::connect().await?;
         let prepared = Prepared {
@@ -169,7 +169,7 @@ impl Service {
             status: &self.status,
             state_directory: &self.configuration.state_directory,
         };
-        let announced = self.stay_announced(&discovered, &addresses);
+        let announced = self.stay_announced(&discovered, &addresses, announcement);
         let joined = self.wait_and_join(&discovered, &prepared);
         tokio::select! {
             joined = Box::pin(joined) => joined,
@@ -177,18 +177,25 @@ impl Service {
         }
     }
 
-    async fn announce(&self, discovered: &Discovered, addresses: &[IpAddr]) -> Result<(), Error> {
+    async fn announce(&self, discovered: &Discovered, addresses: &[IpAddr]) -> Result<String, Error> {
         let node = &self.configuration.node_name;
         let name = announce::announce(&discovered.client, &self.identity, node, addresses).await?;
         tracing::info!(name, "this machine is announced");
-        Ok(())
+        Ok(name)
     }
 
     /// Announces the machine anew whenever its announcement is gone.
-    async fn stay_announced(&self, discovered: &Discovered, addresses: &[IpAddr]) -> Result<Infallible, Error> {
+    async fn stay_announced(
+        &self,
+        discovered: &Discovered,
+        addresses: &[IpAddr],
+        mut name: String,
+    ) -> Result<Infallible, Error> {
         loop {
             tokio::time::sleep(ANNOUNCEMENT_CHECK).await;
-            self.announce(discovered, addresses).await?;
+            if !announce::is_announced(&discovered.client, &self.identity, &name).await? {
+                name = self.announce(discovered, addresses).await?;
+            }
         }
     }
 

@@ -60,6 +60,9 @@ impl Lab {
     }
 
     /// The configuration of `kubeadm init`. Everything that is not named here has kubeadm's default.
+    ///
+    /// The machines share the host's disk, so the kubelet's shares of it would evict the lab's pods on every host whose
+    /// disk is 85 % full, whatever the lab does.
     fn kubeadm_configuration(&self) -> String {
         // kubelet 1.35 and later refuse a host with cgroup v1 unless told otherwise.
         let legacy_cgroups = cgroups::hierarchies()
@@ -86,6 +89,8 @@ apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 failCgroupV1: {fail}
 serverTLSBootstrap: true
+evictionHard: {{nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%, memory.available: 100Mi}}
+imageGCHighThresholdPercent: 100
 ",
             version = self.components.kubernetes_version,
             fail = !legacy_cgroups,

@@ -24,6 +24,7 @@ mod teardown;
 
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -153,6 +154,27 @@ impl Lab {
         network::create_namespace(&namespace)?;
         Ok(())
     }
+}
+
+/// A name for a lab of this process only, so that two runs of the same program do not meet: `purpose` with the process's
+/// id. Labs for the same purpose whose owners have ended without removing them are removed.
+///
+/// # Errors
+/// When such a lab cannot be removed.
+pub fn own_name(purpose: &str) -> Result<String, Error> {
+    let prefix = format!("{purpose}-");
+    for layout in Layout::existing() {
+        let process = layout.name().strip_prefix(&prefix).and_then(|id| id.parse::<u32>().ok());
+        // One that is only about to write its first record is not abandoned.
+        if process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists()) {
+            match remove_abandoned(&layout) {
+                // Another run's, or kept.
+                Err(Error::Exists(_)) | Ok(()) => {}
+                Err(other) => return Err(other),
+            }
+        }
+    }
+    Ok(format!("{prefix}{}", std::process::id()))
 }
 
 /// Removes what a killed process left of a lab; refuses when the lab is in use or was kept.

@@ -3,6 +3,7 @@
 //! A harness of its own, since the tests share a lab: each adds machines of its own to it. A test that fails leaves
 //! the logs of everything in `target/e2e/<test>`.
 
+mod agent;
 mod crash;
 mod files;
 mod happy;
@@ -57,6 +58,8 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     ),
     (KubernetesMinor::V1_37, "another_replica_takes_over", crash::another_replica_takes_over),
     (KubernetesMinor::V1_37, "an_api_server_that_restarts_is_survived", crash::an_api_server_that_restarts_is_survived),
+    (KubernetesMinor::V1_37, "a_withdrawn_request_leaves_nothing", agent::a_withdrawn_request_leaves_nothing),
+    (KubernetesMinor::V1_37, "a_reboot_is_survived", agent::a_reboot_is_survived),
     (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),
     (KubernetesMinor::V1_35, "on_1_35_the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
 ];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason};
 use join_e2e::components::{Components, KubernetesMinor};
-use join_e2e::lab::{Lab, Machine};
+use join_e2e::lab::{Lab, Machine, own_name};
 use join_e2e::operator::{Enrollment, Operator};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
@@ -36,7 +36,7 @@ pub struct Suite {
 impl Suite {
     pub fn start(minor: KubernetesMinor) -> Result<Self, Failed> {
         let components = Components::build(minor)?;
-        let name = format!("t-join-{}", minor.as_str().replace('.', "-"));
+        let name = own_name("t-join")?;
         let lab = Box::new(Lab::start(&name, minor, components)?);
         let binaries = binaries()?;
         let operator = Operator::install(&lab, binaries.clone())?;

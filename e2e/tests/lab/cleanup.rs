@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use join_e2e::components::KubernetesMinor;
 use join_e2e::lab::layout::Layout;
-use join_e2e::lab::{cgroups, remove, wait_until};
+use join_e2e::lab::{cgroups, own_name, remove, wait_until};
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -19,7 +19,7 @@ pub fn start_a_lab_and_wait(name: &str) -> anyhow::Result<std::convert::Infallib
 }
 
 pub fn a_killed_owner_is_cleaned_up() -> Result<(), Failed> {
-    let layout = Layout::new("t-victim")?;
+    let layout = Layout::new(&own_name("t-victim")?)?;
     let mut victim =
         Command::new(std::env::current_exe()?).args([super::VICTIM, layout.name()]).stdin(Stdio::null()).spawn()?;
     // In the middle of the work: etcd runs, and the API server is about to.
@@ -44,7 +44,7 @@ pub fn run_the_demo(name: &str) -> anyhow::Result<ExitCode> {
 }
 
 pub fn ctrl_c_ends_the_demo() -> Result<(), Failed> {
-    let layout = Layout::new("t-ctrl-c")?;
+    let layout = Layout::new(&own_name("t-ctrl-c")?)?;
     let mut demo = Command::new(std::env::current_exe()?)
         .args([super::DEMO, layout.name()])
         .stdin(Stdio::null())
@@ -65,7 +65,7 @@ pub fn ctrl_c_ends_the_demo() -> Result<(), Failed> {
 }
 
 pub fn two_labs_exist_at_once() -> Result<(), Failed> {
-    let (one, other) = (super::start("t-one")?, super::start("t-other")?);
+    let (one, other) = (super::start(&own_name("t-one")?)?, super::start(&own_name("t-other")?)?);
     one.add_machine("worker-1")?;
     other.add_machine("worker-1")?;
     let left = one.layout().clone();

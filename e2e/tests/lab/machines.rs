@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use join_e2e::lab::{Lab, Machine, command, wait_until};
+use join_e2e::lab::{Lab, Machine, command, own_name, wait_until};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::await_condition;
@@ -17,7 +17,7 @@ const OBSERVATION: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn two_joined_machines_run_pods_side_by_side() -> Result<(), Failed> {
-    let lab = super::start("t-machines")?;
+    let lab = super::start(&own_name("t-machines")?)?;
     let machines = [lab.add_machine("worker-1")?, lab.add_machine("worker-2")?];
     for machine in &machines {
         has_a_system_of_its_own(machine)?;

@@ -1,0 +1,70 @@
+//! The outcome of one check.
+
+use serde::Serialize;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// What was seen is what was expected.
+    Passed,
+    /// It could not be looked at, or does not apply; `observed` says why.
+    Skipped,
+    /// Not as expected, but what follows can go on.
+    Warning,
+    /// It failed, and somebody who knows said by its name that this does not matter.
+    Waived,
+    /// Not as expected, and nothing should follow before it is mended.
+    Failed,
+}
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// The check's stable name. A check that kubeadm has, too, has kubeadm's name.
+    pub id: &'static str,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What the check wants, as a statement that is true when it passes: "the kubelet's port 10250 is free".
+    pub expected: String,
+    /// What was seen.
+    pub observed: String,
+    /// What to type, or to do, when it has not passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    /// A check that passed.
+    pub fn passed(id: &'static str, expected: impl Into<String>, observed: impl Into<String>) -> Self {
+        Self { id, verdict: Verdict::Passed, expected: expected.into(), observed: observed.into(), remedy: None }
+    }
+
+    /// A check that failed, with what to type.
+    pub fn failed(
+        id: &'static str,
+        expected: impl Into<String>,
+        observed: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            id,
+            verdict: Verdict::Failed,
+            expected: expected.into(),
+            observed: observed.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    /// The same finding as a warning, when it is a failure.
+    #[must_use]
+    pub fn as_warning(self) -> Self {
+        if self.verdict == Verdict::Failed { Self { verdict: Verdict::Warning, ..self } } else { self }
+    }
+
+    /// A check that was not made, and why.
+    pub fn skipped(id: &'static str, expected: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { id, verdict: Verdict::Skipped, expected: expected.into(), observed: why.into(), remedy: None }
+    }
+}

@@ -18,6 +18,9 @@ pub enum Verdict {
     Failed,
 }
 
+/// The page that explains every check, with one section for each id.
+pub const TROUBLESHOOTING: &str = "docs/troubleshooting.md";
+
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +64,11 @@ impl Finding {
     #[must_use]
     pub fn as_warning(self) -> Self {
         if self.verdict == Verdict::Failed { Self { verdict: Verdict::Warning, ..self } } else { self }
+    }
+
+    /// Where the documentation explains this check: a page and an anchor, which is the id in lower case.
+    pub fn documentation(&self) -> String {
+        format!("{TROUBLESHOOTING}#{}", self.id.to_ascii_lowercase())
     }
 
     /// A check that was not made, and why.

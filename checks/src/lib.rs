@@ -9,5 +9,5 @@ mod finding;
 mod report;
 pub mod terminal;
 
-pub use finding::{Finding, Verdict};
+pub use finding::{Finding, TROUBLESHOOTING, Verdict};
 pub use report::{Format, Report};

@@ -51,8 +51,13 @@ impl Report {
             Format::Table => self.table(),
             Format::Short => self.short(),
             // A report has no maps with other keys than strings, so this cannot fail.
-            Format::Json => serde_json::to_string_pretty(self).map(|text| text + "\n").unwrap_or_default(),
+            Format::Json => serde_json::to_string_pretty(&self.explained()).map(|text| text + "\n").unwrap_or_default(),
         }
+    }
+
+    fn explained(&self) -> serde_json::Value {
+        let checks = self.checks.iter().map(|finding| Explained { finding, documentation: finding.documentation() });
+        serde_json::json!({ "success": self.is_good(), "checks": checks.collect::<Vec<_>>() })
     }
 
     fn table(&self) -> String {
@@ -66,6 +71,7 @@ impl Report {
                 if let Some(remedy) = &check.remedy {
                     let _ = writeln!(text, "     to mend it: {}", printable(remedy));
                 }
+                let _ = writeln!(text, "     see: {}", check.documentation());
             }
         }
         text
@@ -79,6 +85,15 @@ impl Report {
         }
         text
     }
+}
+
+/// A finding with its place in the documentation, for programs that show it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explained<'a> {
+    #[serde(flatten)]
+    finding: &'a Finding,
+    documentation: String,
 }
 
 /// Plain ASCII, so that it survives serial consoles and logs.
@@ -114,9 +129,11 @@ mod tests {
 [XX] Port-10250  taken by \\u{1b}[31mx
      expected: port 10250 is free
      to mend it: systemctl stop kubelet
+     see: docs/troubleshooting.md#port-10250
 [!!] Swap        /dev/sda2
      expected: no swap
      to mend it: swapoff -a
+     see: docs/troubleshooting.md#swap
 [--] Skew        the cluster's version is not known yet
 ";
         assert_eq!(report().render(Format::Table), expected);
@@ -127,6 +144,16 @@ mod tests {
         let expected = "failed\tPort-10250\ttaken by \\u{1b}[31mx\nwarning\tSwap\t/dev/sda2\n";
         assert_eq!(report().render(Format::Short), expected);
         assert_eq!(Report::default().render(Format::Short), "");
+    }
+
+    #[test]
+    fn the_machine_readable_form_has_the_outcome_and_every_place_in_the_documentation() {
+        let shown: serde_json::Value = serde_json::from_str(&report().render(Format::Json)).unwrap();
+        assert_eq!(shown["success"], false);
+        assert_eq!(shown["checks"][1]["verdict"], "failed");
+        assert_eq!(shown["checks"][1]["remedy"], "systemctl stop kubelet");
+        assert_eq!(shown["checks"][1]["documentation"], "docs/troubleshooting.md#port-10250");
+        assert_eq!(shown["checks"][0]["remedy"], serde_json::Value::Null);
     }
 
     #[test]

@@ -16,6 +16,7 @@
 pub mod announce;
 pub mod atomic_file;
 pub mod check;
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod decision;

@@ -1,77 +1,15 @@
 //! `join-agent`: the agent on a machine that is to become a node.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use join_agent::config::{Configuration, DEFAULT_PATH, Surroundings};
+use clap::Parser;
+use join_agent::cli::{Arguments, Command, ConfigurationArguments, LogFormat, Output};
+use join_agent::config::{Configuration, Surroundings};
 use join_agent::local_status::LocalStatus;
 use join_agent::member::Membership;
 use join_agent::{check, host, preflight, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-
-/// Joins this machine to a Kubernetes cluster when a NodeJoinRequest asks for it.
-#[derive(Parser)]
-#[command(name = "join-agent", version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Runs the service: announces the machine, waits for its request, carries it out, and stays with the node
-    Run {
-        #[command(flatten)]
-        configuration: ConfigurationArguments,
-        /// How much to log: error, warn, info, debug or trace
-        #[arg(long, env = "JOIN_AGENT_LOG", default_value = "info")]
-        log_level: String,
-        /// How to log
-        #[arg(long, value_enum, default_value = "text")]
-        log_format: LogFormat,
-    },
-    /// Says what the running agent is doing and what it waits for
-    Status {
-        /// How to print it
-        #[arg(long, short, value_enum, default_value = "text")]
-        output: Output,
-    },
-    /// Checks the configuration file and this machine; changes nothing
-    Check {
-        #[command(flatten)]
-        configuration: ConfigurationArguments,
-        /// How to print it
-        #[arg(long, short, value_enum, default_value = "text")]
-        output: Output,
-    },
-    /// Prints the version
-    Version,
-}
-
-#[derive(clap::Args)]
-struct ConfigurationArguments {
-    /// The configuration file
-    #[arg(long, default_value = DEFAULT_PATH)]
-    config: PathBuf,
-    /// Allow a configuration that pins no certificate authority: whoever holds the token can then pretend to be the
-    /// API server
-    #[arg(long)]
-    allow_unsafe_discovery: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
 
 fn main() -> ExitCode {
     // Keys and tokens must not end in a core file, nor be readable by another process of the same user.

@@ -1,0 +1,17 @@
+//! `kubectl njr`: what an administrator does with join-operator, in kubectl's manner.
+//!
+//! Each command is a module. What it decides and what it shows are pure functions; what it asks the cluster goes
+//! through a [`session::Session`], and what it shows through [`output`].
+//!
+//! Conventions, for every command: exit code 0 when it did what was asked, 1 when it did not, 2 when the command line was
+//! not understood (as clap has it). Results go to standard output, everything else to standard error, errors as
+//! `error: …`. Text from the cluster is never shown before its control characters are made visible. Secrets are shown
+//! only where they are asked for.
+#![warn(missing_docs)]
+
+pub mod cli;
+pub mod options;
+pub mod output;
+pub mod run;
+pub mod session;
+pub mod version;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 
 /// Turns NodeJoinRequests into Nodes: mints bootstrap tokens, decides kubelets' certificate requests, labels nodes.
 ///
@@ -23,9 +23,21 @@ pub struct Cli {
     #[arg(long, env = "JOIN_CONTROLLER_CLUSTER_ENDPOINT", value_name = "HOST:PORT")]
     pub cluster_endpoint: Option<String>,
 
-    /// Address on which /metrics is served; may be the same as --health-address.
+    /// Address on which /metrics is served; without --metrics-secure it may be the same as --health-address.
     #[arg(long, env = "JOIN_CONTROLLER_METRICS_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
     pub metrics_address: SocketAddr,
+
+    /// Serve /metrics over TLS, to those only whose bearer token has the right to get the URL /metrics; with =false
+    /// over plain HTTP, to everybody.
+    #[arg(long, env = "JOIN_CONTROLLER_METRICS_SECURE", value_name = "BOOL", default_value_t = true,
+          action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true,
+          overrides_with = "metrics_secure")]
+    pub metrics_secure: bool,
+
+    /// Folder with tls.crt and tls.key for /metrics, read again when they change. Without it the controller makes
+    /// itself a certificate whenever it starts.
+    #[arg(long, env = "JOIN_CONTROLLER_METRICS_CERTIFICATE_DIR", value_name = "DIR")]
+    pub metrics_certificate_dir: Option<PathBuf>,
 
     /// Address on which /livez and /readyz are served.
     #[arg(long, env = "JOIN_CONTROLLER_HEALTH_ADDRESS", value_name = "IP:PORT", default_value = "0.0.0.0:8081")]
@@ -93,6 +105,18 @@ mod tests {
         assert_eq!(cli.namespace, "join-system");
         assert_eq!(cli.concurrency, 20);
         assert_eq!(cli.crash_after_writes, None);
+    }
+
+    #[test]
+    fn metrics_are_secure_unless_told_otherwise() {
+        let secure = |arguments: &[&str]| {
+            Cli::try_parse_from([&["join-controller"], arguments].concat()).map(|cli| cli.metrics_secure).ok()
+        };
+        assert_eq!(secure(&[]), Some(true));
+        assert_eq!(secure(&["--metrics-secure"]), Some(true));
+        assert_eq!(secure(&["--metrics-secure=false"]), Some(false));
+        assert_eq!(secure(&["--metrics-secure=false", "--metrics-secure=true"]), Some(true));
+        assert_eq!(secure(&["--metrics-secure=no-idea"]), None);
     }
 
     #[test]

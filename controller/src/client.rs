@@ -147,9 +147,11 @@ impl Call {
         Self { method: request.method().clone(), resource: resource_of(uri.path()), watch }
     }
 
-    /// Leases are renewed by the clock and Events are no part of a join: counting them would make a test's N depend on time.
+    /// Leases are renewed by the clock, Events are no part of a join, and reviews are questions of who reads the metrics:
+    /// counting them would make a test's N depend on time.
     fn is_counted_write(&self) -> bool {
-        self.method != Method::GET && self.resource != "leases" && self.resource != "events"
+        let uncounted = ["leases", "events", "tokenreviews", "subjectaccessreviews"];
+        self.method != Method::GET && !uncounted.contains(&self.resource.as_str())
     }
 }
 
@@ -240,6 +242,7 @@ mod tests {
     #[case("GET", "/api/v1/nodes", false)]
     #[case("PUT", "/apis/coordination.k8s.io/v1/namespaces/n/leases/l", false)]
     #[case("POST", "/apis/events.k8s.io/v1/namespaces/default/events", false)]
+    #[case("POST", "/apis/authentication.k8s.io/v1/tokenreviews", false)]
     fn only_writes_of_a_join_are_counted(#[case] method: &str, #[case] path: &str, #[case] expected: bool) {
         let request = Request::builder().method(method).uri(path).body(()).unwrap();
         assert_eq!(Call::of(&request).is_counted_write(), expected);

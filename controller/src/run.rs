@@ -33,7 +33,8 @@ use crate::lease::{Candidate, LeaseError};
 use crate::metrics::Metrics;
 use crate::plan::Settings;
 use crate::reconcile::{Context, Notes, ReconcileError, on_error, reconcile};
-use crate::serve::{Health, ServeError, health_routes, metrics_routes, serve};
+use crate::serve::access::Access;
+use crate::serve::{Health, ServeError, health_routes, metrics_routes, serve, serve_securely};
 use crate::sweep;
 use crate::telemetry::VERSION;
 use crate::world::World;
@@ -85,16 +86,7 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
     let client = client::build(config, metrics.clone(), Arc::clone(&health.freshness), cli.crash_after_writes)?;
     let stop = stop_signal()?;
 
-    let mut servers = JoinSet::new();
-    if cli.health_address == cli.metrics_address {
-        servers.spawn(serve(
-            cli.health_address,
-            health_routes(Arc::clone(&health)).merge(metrics_routes(metrics.clone())),
-        ));
-    } else {
-        servers.spawn(serve(cli.health_address, health_routes(Arc::clone(&health))));
-        servers.spawn(serve(cli.metrics_address, metrics_routes(metrics.clone())));
-    }
+    let mut servers = start_servers(&cli, &health, &metrics, &client)?;
 
     let identity = cli.identity.clone().unwrap_or_else(default_identity);
     let mut candidate = Candidate::new(client.clone(), &cli.namespace, identity.clone());
@@ -121,6 +113,34 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
         tracing::warn!(%error, "the lease could not be given up; it expires by itself");
     }
     outcome
+}
+
+/// Starts the HTTP endpoints, which answer also while this replica stands by.
+fn start_servers(
+    cli: &Cli,
+    health: &Arc<Health>,
+    metrics: &Metrics,
+    client: &Client,
+) -> Result<JoinSet<Result<(), ServeError>>, ServeError> {
+    let mut servers = JoinSet::new();
+    let (health, metrics) = (health_routes(Arc::clone(health)), metrics_routes(metrics.clone()));
+    // Port 0 is any free one, so two of them are not the same.
+    let one_address = cli.health_address == cli.metrics_address && cli.health_address.port() != 0;
+    if !cli.metrics_secure && one_address {
+        servers.spawn(serve(cli.health_address, health.merge(metrics)));
+        return Ok(servers);
+    }
+    if one_address {
+        return Err(ServeError::OneAddress(cli.health_address));
+    }
+    servers.spawn(serve(cli.health_address, health));
+    if cli.metrics_secure {
+        let access = Access::new(client.clone());
+        servers.spawn(serve_securely(cli.metrics_address, metrics, cli.metrics_certificate_dir.clone(), access));
+    } else {
+        servers.spawn(serve(cli.metrics_address, metrics));
+    }
+    Ok(servers)
 }
 
 struct Work<'a> {

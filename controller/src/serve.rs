@@ -1,9 +1,16 @@
 //! The HTTP endpoints: `/livez`, `/readyz` and `/metrics`.
 //!
-//! They are plain HTTP without authentication and hold nothing secret; a NetworkPolicy decides who may ask.
+//! The health endpoints are plain HTTP for the kubelet and hold nothing secret. The metrics name nodes' rules and rates:
+//! they are served over TLS ([`certificate`], [`secure`]) to whom the API server lets read them ([`access`]), unless
+//! `--metrics-secure=false` asks for plain HTTP.
+
+pub mod access;
+pub mod certificate;
+pub mod secure;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +23,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use self::access::Access;
+use self::certificate::{Certificate, CertificateError};
 use crate::client::{WATCH_TIMEOUT, WatchFreshness};
 use crate::metrics::Metrics;
 
@@ -41,6 +50,15 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// There is no certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// One address for plain HTTP and for TLS.
+    #[error(
+        "--metrics-address and --health-address are both {0}, where health is plain HTTP and metrics are TLS: give them \
+         different ports, or set --metrics-secure=false"
+    )]
+    OneAddress(SocketAddr),
 }
 
 /// What the health endpoints look at.
@@ -125,9 +143,45 @@ pub fn metrics_routes(shared: Metrics) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(shared)
 }
 
-/// Serves routes until the process ends.
+/// Serves routes over TLS, to those that `access` lets in, until the process ends.
+///
+/// The certificate is that of a folder, or one that is made now for the names by which this host is asked.
+pub async fn serve_securely(
+    address: SocketAddr,
+    routes: Router,
+    folder: Option<PathBuf>,
+    access: Access,
+) -> Result<(), ServeError> {
+    let certificate = match folder {
+        Some(folder) => Certificate::read(&folder).await?,
+        None => Certificate::own(own_names())?,
+    };
+    let tls = Arc::new(certificate.server_config()?);
+    let listener = bind(address).await?;
+    tokio::select! {
+        never = secure::serve(listener, tls, secure::guarded(routes, access)) => match never {},
+        () = certificate.follow() => Ok(()),
+    }
+}
+
+/// The host's name, which is the Pod's, and localhost, for who forwards a port.
+fn own_names() -> Vec<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim().to_owned();
+    let mut names = vec!["localhost".to_owned()];
+    if !host.is_empty() && host.is_ascii() {
+        names.insert(0, host);
+    }
+    names
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+}
+
+/// Serves routes over plain HTTP until the process ends.
 pub async fn serve(address: SocketAddr, routes: Router) -> Result<(), ServeError> {
-    let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })?;
+    let listener = bind(address).await?;
     axum::serve(listener, routes).await.map_err(|source| ServeError::Ended { address, source })
 }
 

@@ -92,6 +92,7 @@ impl<'a> Operator<'a> {
         self.lab.write_kubeconfig(&kubeconfig, token.trim())?;
         let mut controller = self.lab.control_plane_command(&self.binaries.join("join-controller"))?;
         controller.arg("--kubeconfig").arg(kubeconfig).args(["--namespace", NAMESPACE, "--identity", replica]);
+        controller.arg("--metrics-secure=false");
         controller.args(arguments);
         self.lab.spawn(replica, controller)?;
         Ok(())

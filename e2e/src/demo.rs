@@ -10,7 +10,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 
 use crate::components::{Components, KubernetesMinor};
-use crate::lab::{Lab, images};
+use crate::lab::{Lab, images, patience};
 use crate::operator::Operator;
 use crate::progress::Step;
 use crate::{interrupt, lab};
@@ -157,7 +157,7 @@ async fn interruptible<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     tokio::select! {
         done = work => done,
         () = interrupted => Err(lab::Error::Interrupted.into()),
-        () = tokio::time::sleep(PATIENCE) => anyhow::bail!("this took longer than {} s", PATIENCE.as_secs()),
+        () = tokio::time::sleep(patience(PATIENCE)) => anyhow::bail!("this took longer than {} s", patience(PATIENCE).as_secs()),
     }
 }
 

@@ -205,6 +205,15 @@ impl Drop for Lab {
     }
 }
 
+/// The environment variable that multiplies every waiting time, for hosts whose processor is emulated.
+const PATIENCE_VARIABLE: &str = "JOIN_LAB_PATIENCE";
+
+/// How long to wait at the most for what takes `limit` on an ordinary host: [`PATIENCE_VARIABLE`] times as long.
+pub fn patience(limit: Duration) -> Duration {
+    let factor = std::env::var(PATIENCE_VARIABLE).ok().and_then(|factor| factor.parse().ok()).unwrap_or(1);
+    limit.saturating_mul(factor)
+}
+
 /// Asks again and again, quickly at first, until `condition` holds; gives up at Ctrl-C.
 ///
 /// `condition` answers `Ok` when it holds and otherwise what it saw, which the error repeats.
@@ -228,6 +237,7 @@ fn wait_regardless<T>(
     mut condition: impl FnMut() -> Result<T, String>,
 ) -> Result<T, Error> {
     let began = Instant::now();
+    let limit = patience(limit);
     let mut pause = Duration::from_millis(10);
     loop {
         match condition() {

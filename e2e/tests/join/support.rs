@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason};
 use join_e2e::components::{Components, KubernetesMinor};
-use join_e2e::lab::{Lab, Machine, own_name};
+use join_e2e::lab::{Lab, Machine, own_name, patience};
 use join_e2e::operator::{Enrollment, Operator};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
@@ -120,8 +120,9 @@ impl Suite {
             + 'static,
     {
         let holds = |object: Option<&K>| object.is_some_and(&condition);
-        let waited =
-            self.block_on(async { tokio::time::timeout(PATIENCE, await_condition(api.clone(), name, holds)).await });
+        let waited = self.block_on(async {
+            tokio::time::timeout(patience(PATIENCE), await_condition(api.clone(), name, holds)).await
+        });
         match waited {
             Ok(Ok(Some(object))) => Ok(object),
             Ok(Ok(None)) => Err(format!("{name} vanished while waiting for {what}").into()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use join_e2e::lab::{Lab, Machine, command, own_name, wait_until};
+use join_e2e::lab::{Lab, Machine, command, own_name, patience, wait_until};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::await_condition;
@@ -72,7 +72,7 @@ async fn node_is_ready(client: Client, name: &str) -> Result<(), Failed> {
         let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
         conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
     };
-    tokio::time::timeout(PATIENCE, await_condition(Api::all(client), name, ready)).await??;
+    tokio::time::timeout(patience(PATIENCE), await_condition(Api::all(client), name, ready)).await??;
     Ok(())
 }
 
@@ -90,7 +90,7 @@ async fn run_pod(client: Client, node: &str) -> Result<(), Failed> {
         },
     }))?;
     pods.create(&kube::api::PostParams::default(), &pod).await?;
-    tokio::time::timeout(PATIENCE, await_condition(pods, node, is_pod_running())).await??;
+    tokio::time::timeout(patience(PATIENCE), await_condition(pods, node, is_pod_running())).await??;
     Ok(())
 }
 

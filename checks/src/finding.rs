@@ -66,9 +66,12 @@ impl Finding {
         if self.verdict == Verdict::Failed { Self { verdict: Verdict::Warning, ..self } } else { self }
     }
 
-    /// Where the documentation explains this check: a page and an anchor, which is the id in lower case.
+    /// Where the documentation explains this check: a page and an anchor, which is the id in lower case without what
+    /// an anchor cannot have.
     pub fn documentation(&self) -> String {
-        format!("{TROUBLESHOOTING}#{}", self.id.to_ascii_lowercase())
+        let kept = self.id.chars().filter(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_'));
+        let anchor: String = kept.map(|one| one.to_ascii_lowercase()).collect();
+        format!("{TROUBLESHOOTING}#{anchor}")
     }
 
     /// A check that was not made, and why.

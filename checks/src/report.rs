@@ -140,6 +140,12 @@ mod tests {
     }
 
     #[test]
+    fn the_place_in_the_documentation_has_no_character_that_an_anchor_cannot_have() {
+        let finding = Finding::passed("FileContent--proc-sys-net.ipv4-ip_forward", "", "");
+        assert_eq!(finding.documentation(), "docs/troubleshooting.md#filecontent--proc-sys-netipv4-ip_forward");
+    }
+
+    #[test]
     fn the_short_form_has_what_is_wrong_only() {
         let expected = "failed\tPort-10250\ttaken by \\u{1b}[31mx\nwarning\tSwap\t/dev/sda2\n";
         assert_eq!(report().render(Format::Short), expected);

@@ -53,6 +53,7 @@ pub struct Metrics {
     decisions: Family<DecisionLabel, Counter>,
     stage_seconds: Family<StageLabel, Histogram>,
     tokens_alive: Gauge,
+    csrs_unsigned: Gauge,
     watch_errors: Family<WatchLabel, Counter>,
     api_requests: Family<RequestLabel, Counter>,
     leader: Gauge<i64>,
@@ -76,6 +77,7 @@ impl Metrics {
             decisions: Family::default(),
             stage_seconds: Family::new_with_constructor(stage_histogram),
             tokens_alive: Gauge::default(),
+            csrs_unsigned: Gauge::default(),
             watch_errors: Family::default(),
             api_requests: Family::default(),
             leader: Gauge::default(),
@@ -102,6 +104,11 @@ impl Metrics {
             "tokens_alive",
             "Bootstrap tokens that exist and have not expired",
             metrics.tokens_alive.clone(),
+        );
+        registry.register(
+            "csrs_unsigned",
+            "Approved certificate requests for the kubelet signers that no signer has issued in time",
+            metrics.csrs_unsigned.clone(),
         );
         registry.register("watch_errors", "Errors of watches", metrics.watch_errors.clone());
         registry.register("api_requests", "Requests to the API server", metrics.api_requests.clone());
@@ -135,6 +142,11 @@ impl Metrics {
     /// Sets the number of tokens alive.
     pub fn set_tokens_alive(&self, tokens: usize) {
         self.tokens_alive.set(i64::try_from(tokens).unwrap_or(i64::MAX));
+    }
+
+    /// Sets the number of approved certificate requests that no signer has issued in time.
+    pub fn set_unsigned(&self, requests: usize) {
+        self.csrs_unsigned.set(i64::try_from(requests).unwrap_or(i64::MAX));
     }
 
     /// Counts one error of a watch.
@@ -181,12 +193,14 @@ mod tests {
         metrics.reconciled("ok", Duration::from_millis(3));
         metrics.decided("kubernetes.io/kubelet-serving", "deny", "CommonName");
         metrics.set_tokens_alive(2);
+        metrics.set_unsigned(1);
         metrics.stage_reached("Ready", -1);
         let text = metrics.encode().unwrap();
         for line in [
             "join_operator_reconciles_total{result=\"ok\"} 1",
             "join_operator_csr_decisions_total{signer=\"kubernetes.io/kubelet-serving\",decision=\"deny\",rule=\"CommonName\"} 1",
             "join_operator_tokens_alive 2",
+            "join_operator_csrs_unsigned 1",
             "join_operator_join_stage_duration_seconds_sum{stage=\"Ready\"} 0.0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

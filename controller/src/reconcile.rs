@@ -1,5 +1,6 @@
 //! One visit to a request: steps until there is none, then the status.
 
+pub(crate) mod decisions;
 mod perform;
 mod tell;
 
@@ -87,6 +88,13 @@ pub struct Context {
     pub notes: Notes,
 }
 
+impl Context {
+    /// Counts the approved certificate requests that no signer has issued in time.
+    pub fn count_unsigned(&self, now: UnixSeconds) {
+        self.metrics.set_unsigned(self.world.unsigned(now, self.settings.signer_timeout));
+    }
+}
+
 /// What this process remembers of requests. All of it can be lost.
 #[derive(Default)]
 pub struct Notes(Mutex<HashMap<String, Note>>);
@@ -100,6 +108,8 @@ struct Note {
     busy: bool,
     /// Strangers' keys that were told of.
     told: HashSet<String>,
+    /// What was told of decisions.
+    decisions: decisions::Told,
 }
 
 impl Notes {
@@ -282,6 +292,8 @@ async fn write_status(
     let now = now();
     let snapshot = context.world.snapshot(request, context.notes.memory(request.uid()), now, &context.settings);
     let observed = snapshot.observe(now, &context.settings, request, node_name);
+    decisions::answered_late(request, &observed, context).await;
+    decisions::waiting(request, &observed, context);
     let next = plan::status(&observed);
     if status::differs(request, &next) {
         let written = status::write(&context.requests, request, &next).await?;

@@ -4,6 +4,7 @@
 //! request is gone are looked for, at every deletion and from time to time, and what they name is removed: the token,
 //! its signature, the join command, and the record last. A controller that dies in between finds the record again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use join_trust::jws;
 use crate::act::ActError;
 use crate::cache::request::RequestKey;
 use crate::plan::Published;
-use crate::reconcile::{Context, now};
+use crate::reconcile::{Context, decisions, now};
 use crate::record::Record;
 
 /// How often records are looked through without a deletion.
@@ -27,13 +28,32 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// Sweeps for ever.
 pub async fn run(context: Arc<Context>, deletions: Arc<Notify>) {
     let mut wait = Duration::ZERO;
+    let mut strays = HashSet::new();
     loop {
         tokio::select! {
             () = sleep(wait) => {}
             () = deletions.notified() => {}
         }
+        tell_strays(&context, &mut strays);
+        context.count_unsigned(now());
         wait = if sweep(&context).await { EVERY } else { AGAIN };
     }
+}
+
+/// Tells once of each certificate request that comes from a token of our groups and belongs to no request.
+///
+/// No visit comes to these. Nothing is approved for them: the token's request is gone, or somebody else made the token.
+fn tell_strays(context: &Context, told: &mut HashSet<String>) {
+    let mut strays = HashSet::new();
+    for table in [&context.world.client_csrs, &context.world.serving_csrs] {
+        for csr in table.read().iter().filter(|csr| context.world.is_stray(csr)) {
+            if !told.contains(&csr.request.uid) {
+                decisions::stray(csr, context);
+            }
+            strays.insert(csr.request.uid.clone());
+        }
+    }
+    *told = strays;
 }
 
 /// Removes what deleted requests left. Tells whether nothing was left over.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use join_crds::spec::NodeJoinRequest;
 use join_trust::UnixSeconds;
+use join_trust::policy::{SubjectOf, subject_of};
 
 use crate::cache::cluster_info::SharedClusterInfo;
 use crate::cache::csr::{AnnouncementEntry, CsrEntry, CsrKey};
@@ -112,6 +113,19 @@ impl World {
     /// The number of tokens that have neither served nor expired.
     pub fn tokens_alive(&self, now: UnixSeconds) -> usize {
         alive(&self.records.read(), now)
+    }
+
+    /// Whether a certificate request is undecided and comes from a token of our groups that no record knows.
+    pub fn is_stray(&self, csr: &CsrEntry) -> bool {
+        let ours = matches!(subject_of(&csr.request), SubjectOf::Token(_) | SubjectOf::TokenForServing);
+        let Some(CsrKey::Token(id)) = csr.requester() else { return false };
+        ours && !csr.request.is_decided() && self.records.read().count(&RecordKey::Token(id)) == 0
+    }
+
+    /// The number of certificate requests that were approved more than so many seconds ago and have no certificate.
+    pub fn unsigned(&self, now: UnixSeconds, timeout: i64) -> usize {
+        let late = |csr: &&Arc<CsrEntry>| csr.is_unsigned(now, timeout);
+        [&self.client_csrs, &self.serving_csrs].into_iter().map(|table| table.read().iter().filter(late).count()).sum()
     }
 }
 

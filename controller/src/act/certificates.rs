@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 use super::ActError;
 use crate::cache::Shared;
 use crate::cache::csr::CsrEntry;
-
-/// Reason of an approval: that all rules hold is the only one there is.
-const APPROVAL_REASON: &str = "NodeJoinPolicy";
+use crate::plan::APPROVAL_REASON;
 
 /// Writes decisions.
 pub struct Certificates {
@@ -27,9 +25,16 @@ impl Certificates {
         Self { api: Api::all(client) }
     }
 
-    /// Approves a request, if it is still the object that was decided.
-    pub async fn approve(&self, csr: &CsrEntry, request: &str, table: &Shared<CsrEntry>) -> Result<(), ActError> {
-        let message = format!("every rule of the join policy holds for NodeJoinRequest {request}");
+    /// Approves a request, if it is still the object that was decided. The approval names for which NodeJoinRequest it
+    /// is and which key (a pin) it certifies: `docs/audit.md` reads both.
+    pub async fn approve(
+        &self,
+        csr: &CsrEntry,
+        request: &str,
+        key: &str,
+        table: &Shared<CsrEntry>,
+    ) -> Result<(), ActError> {
+        let message = format!("every rule of the join policy holds for NodeJoinRequest {request}, key {key}");
         self.write("approve", csr, condition("Approved", APPROVAL_REASON, &message), table).await
     }
 

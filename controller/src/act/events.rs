@@ -1,7 +1,7 @@
 //! Events: what happened to a request, for `kubectl describe`.
 //!
 //! They are told besides the status, never instead of it, and one that cannot be written holds nothing up. Each costs
-//! a write, so an undisturbed join tells of its end alone.
+//! a write, so an undisturbed join tells of its two approvals and of its end alone.
 
 use join_crds::spec::NodeJoinRequest;
 use join_crds::vocabulary::{EventReason, EventSeverity, REPORTING_CONTROLLER};

@@ -106,6 +106,8 @@ pub struct CsrEntry {
     pub request: CertificateRequest,
     /// Reason and message of a denial or failure.
     pub verdict: Option<String>,
+    /// Reason of its approval or denial.
+    pub decided_for: Option<String>,
     /// When it was approved.
     pub approved_at: Option<UnixSeconds>,
     /// The certificate.
@@ -127,6 +129,7 @@ impl CsrEntry {
         Some(Self {
             version: object.metadata.resource_version.unwrap_or_default(),
             verdict: denied.or(failed).map(describe),
+            decided_for: denied.or(approved).and_then(|condition| condition.reason.clone()),
             approved_at: approved
                 .and_then(|condition| condition.last_update_time.as_ref())
                 .map(|time| time.0.as_second()),
@@ -154,6 +157,13 @@ impl CsrEntry {
     /// Whether it is for the client signer.
     pub fn is_client(&self) -> bool {
         self.request.signer_name == CLIENT_SIGNER
+    }
+
+    /// Whether it was approved more than so many seconds ago, and has neither a certificate nor a failure.
+    pub fn is_unsigned(&self, now: UnixSeconds, timeout: i64) -> bool {
+        let request = &self.request;
+        let open = request.approved && !request.issued && !request.denied && !request.failed;
+        open && self.approved_at.is_some_and(|at| now.saturating_sub(at) > timeout)
     }
 
     /// Who is asking.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use join_trust::pkcs10::{AlternativeName, CertificationRequest};
 use join_trust::policy::{
-    Accounting, Approval, CertificateRequest, ClientContext, Context, Decision, KeyBinding, NodeState, RequestState,
-    Requester, ServingContext, Subject, SubjectOf, TokenRecord, decide, subject_of, superseded_by,
+    Accounting, Approval, CertificateRequest, ClientContext, Context, Decision, Finding, KeyBinding, NodeState,
+    RequestState, Requester, Rule, ServingContext, Subject, SubjectOf, TokenRecord, decide, subject_of, superseded_by,
 };
 
 use super::{Observed, Published, Step};
@@ -18,6 +18,9 @@ use crate::record::{Chosen, Record};
 /// removes issued requests after an hour, and a second certificate must stay impossible then. In an ordinary join the
 /// Node is there first, and the note is part of recording it.
 pub(super) const NOTE_ISSUED_AFTER_SECONDS: i64 = 60;
+
+/// Reason of an approval: that all rules hold is the only one there is.
+pub(crate) const APPROVAL_REASON: &str = "NodeJoinPolicy";
 
 /// The next step about certificate requests.
 pub(super) fn step(observed: &Observed<'_>) -> Option<Step> {
@@ -69,6 +72,23 @@ fn note_issued(observed: &Observed<'_>) -> Option<Step> {
     let chosen = observed.record?.chosen.as_ref()?;
     let due = observed.now >= chosen.created_at.saturating_add(NOTE_ISSUED_AFTER_SECONDS);
     (due && !chosen.issued && observed.issued()).then_some(Step::NoteIssued)
+}
+
+/// The certificate requests that wait, and what for.
+pub(crate) fn waiting<'a>(observed: &Observed<'a>) -> Vec<(&'a CsrEntry, Finding)> {
+    observed
+        .csrs
+        .iter()
+        .filter_map(|csr| match verdict(observed, csr)? {
+            Decision::Wait(finding) => Some((&**csr, finding)),
+            Decision::Approve(_) | Decision::Deny(_) | Decision::NotOurs(_) => None,
+        })
+        .collect()
+}
+
+/// How the status says that a certificate request waits for a rule; what was seen follows.
+pub(crate) fn waits_for(csr_name: &str, rule: Rule) -> String {
+    format!("certificate request {csr_name} waits: {}: ", rule.as_str())
 }
 
 /// What the policy says of a request; none if somebody has decided it already or it is not about us.

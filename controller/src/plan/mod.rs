@@ -30,7 +30,7 @@ use crate::cache::csr::{AnnouncementEntry, CsrEntry};
 use crate::cache::node::NodeEntry;
 use crate::record::{Chosen, Machine, Record};
 
-pub(crate) use certificates::{api_server_address, foreign_candidates};
+pub(crate) use certificates::{APPROVAL_REASON, api_server_address, foreign_candidates, waiting, waits_for};
 pub(crate) use machine::refused_keys;
 pub(crate) use node::missing_taints;
 pub use status::{next_wake, status};
@@ -144,7 +144,7 @@ pub enum Step {
         name: String,
         /// Its UID.
         uid: String,
-        /// The pin of its key, for the log.
+        /// The pin of its key, which the approval names.
         public_key: String,
     },
     /// Deny a certificate request.

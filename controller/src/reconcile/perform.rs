@@ -1,13 +1,13 @@
 //! From a planned step to the write that makes it.
 
 use join_crds::spec::NodeJoinRequest;
-use join_crds::vocabulary::EventReason;
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::jws;
 use join_trust::names::NodeName;
-use join_trust::policy::{Finding, Rule};
+use join_trust::policy::Finding;
 use join_trust::token::BootstrapToken;
 
+use super::decisions::{self, Verdict};
 use super::{Context, now};
 use crate::act::ActError;
 use crate::act::cluster_info::publish;
@@ -184,43 +184,16 @@ impl<'a> Visit<'a> {
 
     async fn approve(&self, csr: &CsrEntry, public_key: &str) -> Result<(), ActError> {
         let whose = format!("{} (UID {})", self.node_name, self.request.uid());
-        self.context.certificates.approve(csr, &whose, self.table(csr)).await?;
-        self.context.metrics.decided(&csr.request.signer_name, "approve", "All");
-        tracing::info!(
-            request = self.node_name.as_str(),
-            uid = self.request.uid(),
-            csr = csr.request.name,
-            signer = csr.request.signer_name,
-            requester = csr.request.username,
-            key = public_key,
-            decision = "approve",
-            "certificate request approved"
-        );
+        decisions::begin(self.request, csr, Verdict::Approve, self.context);
+        self.context.certificates.approve(csr, &whose, public_key, self.table(csr)).await?;
+        decisions::made(self.request, csr, self.context).await;
         Ok(())
     }
 
     async fn deny(&self, csr: &CsrEntry, finding: &Finding) -> Result<(), ActError> {
-        let rule = finding.rule.as_str();
+        decisions::begin(self.request, csr, Verdict::Deny(finding.clone()), self.context);
         self.context.certificates.deny(csr, finding, self.table(csr)).await?;
-        self.context.metrics.decided(&csr.request.signer_name, "deny", rule);
-        tracing::warn!(
-            request = self.node_name.as_str(),
-            uid = self.request.uid(),
-            csr = csr.request.name,
-            signer = csr.request.signer_name,
-            requester = csr.request.username,
-            decision = "deny",
-            rule,
-            detail = finding.detail,
-            "certificate request denied"
-        );
-        let reason = if finding.rule == Rule::SecondCertificate {
-            EventReason::TokenReused
-        } else {
-            EventReason::CertificateDenied
-        };
-        let note = format!("certificate request {}: {rule}: {}", csr.request.name, finding.detail);
-        self.context.events.tell(self.request, reason, &note).await;
+        decisions::made(self.request, csr, self.context).await;
         Ok(())
     }
 

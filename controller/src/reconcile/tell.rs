@@ -45,6 +45,11 @@ pub(super) async fn changes(
                 context.metrics.stage_reached(condition_type.as_str(), now.saturating_sub(record.first_seen));
             }
         }
+        if [old.map(|old| old.reason.as_str()), Some(condition.reason.as_str())]
+            .contains(&Some(Reason::SignerMissing.as_str()))
+        {
+            context.count_unsigned(now);
+        }
         if let Some(event) =
             event_for(condition_type, became_true, conditions::reason(&next.conditions, condition_type), request)
         {
@@ -71,6 +76,9 @@ fn event_for(
     match (condition_type, reason?) {
         (ConditionType::Ready, _) if became_true && was_never_ready(request) => Some(EventReason::Joined),
         (ConditionType::Stalled, _) if became_true => Some(EventReason::Stalled),
+        (ConditionType::ClientCertificateIssued | ConditionType::ServingCertificateIssued, Reason::SignerMissing) => {
+            Some(EventReason::SignerMissing)
+        }
         (ConditionType::CredentialIssued, Reason::TokenExpired) => Some(EventReason::TokenExpired),
         (
             ConditionType::MachineBound,

@@ -74,12 +74,18 @@ event_reasons! {
     TokenExpired Warning by "IssueToken"
         "The bootstrap token ended before the machine used it."
         next "Look at the request's CredentialIssued condition.";
+    CertificateApproved Normal by "DecideCertificateRequest"
+        "A certificate request of the machine kept every rule, and was approved; the note names the requester and the key."
+        next "Nothing to do.";
     CertificateDenied Warning by "DecideCertificateRequest"
         "A certificate request broke a rule, and was denied."
         next "Look at the rule that the note names, and at who sent the request.";
     TokenReused Warning by "DecideCertificateRequest"
         "A token that had already brought its machine a certificate was used to ask for another one."
         next "Someone else may hold the token. Compare the two requests that the note names, and look at the machine.";
+    SignerMissing Warning by "FollowJoin"
+        "A certificate request was approved, and no signer has issued the certificate in time."
+        next "Look whether kube-controller-manager runs with its csrsigning controller. The join goes on by itself when it does.";
     NodeReplaced Warning by "WatchNode"
         "The Node was deleted and made anew, with another UID."
         next "Look at the request's NodeRegistered condition.";

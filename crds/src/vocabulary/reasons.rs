@@ -116,8 +116,8 @@ reasons! {
         "A certificate request broke a rule, and was denied; the message names the request and the rule."
         next "If the machine is yours, repair what the rule names. If it is not, someone holds a token of yours: delete the request, and look at who announced the machine.";
     SignerMissing on [ClientCertificateIssued, ServingCertificateIssued, Ready]
-        "A certificate request was approved and nobody signed it."
-        next "Look whether kube-controller-manager runs with --cluster-signing-cert-file and --cluster-signing-key-file, and whether its csrsigning controller is on.";
+        "A certificate request was approved, and no signer has issued the certificate within the controller's --signer-timeout-seconds."
+        next "Look whether kube-controller-manager runs with --cluster-signing-cert-file and --cluster-signing-key-file, and whether its csrsigning controller is on. With an external certificate authority, look at what signs in its place. The join goes on by itself as soon as it is signed.";
     CertificateIssued on [ClientCertificateIssued, ServingCertificateIssued]
         "The certificate was approved and signed."
         next "Nothing to do.";

@@ -197,7 +197,12 @@ fn pending(observed: &Observed<'_>, csr: &CsrEntry) -> Told {
         return if waited > observed.settings.signer_timeout {
             Told::no(
                 Reason::SignerMissing,
-                format!("certificate request {name} was approved, and nobody has signed it"),
+                format!(
+                    "certificate request {name} was approved more than {} s ago, and no signer has issued it for {}; \
+                     start kube-controller-manager with its csrsigning controller and --cluster-signing-cert-file and \
+                     --cluster-signing-key-file, or whatever signs in its place: the join then goes on by itself",
+                    observed.settings.signer_timeout, csr.request.signer_name
+                ),
             )
         } else {
             progressing(csr, format!("certificate request {name} is approved and waits for its signature"))
@@ -206,7 +211,7 @@ fn pending(observed: &Observed<'_>, csr: &CsrEntry) -> Told {
     match certificates::verdict(observed, csr) {
         Some(Decision::Wait(finding) | Decision::Deny(finding)) => Told::no(
             Reason::CertificateRequestWaiting,
-            format!("certificate request {name} waits: {}: {}", finding.rule.as_str(), finding.detail),
+            format!("{}{}", certificates::waits_for(name, finding.rule), finding.detail),
         ),
         _ => progressing(csr, format!("certificate request {name} is being decided")),
     }

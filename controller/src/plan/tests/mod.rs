@@ -5,4 +5,4 @@ mod model;
 mod refusals;
 mod restarts;
 
-pub(crate) use model::request;
+pub(crate) use model::{Machine, Model, request};

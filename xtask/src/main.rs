@@ -4,8 +4,12 @@ mod bench;
 mod build;
 mod demo;
 mod generate;
+mod image;
 mod lab;
+mod revision;
+mod static_build;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -25,6 +29,8 @@ enum Command {
     Bench(bench::BenchCommand),
     /// Shows the main job: a machine joins a real cluster
     Demo(demo::DemoArguments),
+    /// Makes the controller's container image as an archive, reproducibly and without a container engine
+    Image(image::ImageArguments),
     /// Runs a real cluster in network namespaces
     #[command(subcommand)]
     Lab(lab::LabCommand),
@@ -38,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(command) => bench::run(&command),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::Test(arguments) => test::run(&arguments),
         Command::Generate => generate::write(),

@@ -1,19 +1,14 @@
 //! `cargo xtask test`: everything that has to hold before a change lands.
 
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use join_e2e::components::Components;
 use join_e2e::prerequisites;
-use join_e2e::progress::Step;
 
-use crate::{build, generate};
-
-/// The version of cargo-deny; it is built from its crate when it is not in the cache.
-const CARGO_DENY: &str = "0.20.2";
+use crate::tools::CARGO_DENY;
+use crate::{build, generate, image};
 
 #[derive(Args)]
 pub struct TestArguments {
@@ -38,6 +33,8 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
     stage("documentation tests", &["test", "--workspace", "--doc"])?;
     if !arguments.no_e2e {
         build::all_binaries()?;
+        println!("\n== the controller's image, for the end-to-end suites");
+        image::for_tests()?;
         stage("end to end: the lab", &["test", "--package", "join-e2e", "--test", "lab"])?;
         stage("end to end: joins", &["test", "--package", "join-e2e", "--test", "join"])?;
     }
@@ -56,24 +53,10 @@ fn stage(what: &str, arguments: &[&str]) -> anyhow::Result<()> {
 /// Licences, banned crates and sources. Advisories are left to a scheduled workflow: their database is not a crate.
 fn deny() -> anyhow::Result<()> {
     println!("\n== licences, bans and sources");
-    let program = cargo_deny()?;
+    let program = CARGO_DENY.program()?;
     let mut check = Command::new(program);
     check.current_dir(build::repository()).args(["--log-level=error", "check", "bans", "licenses", "sources"]);
     let status = check.status().context("starting cargo-deny")?;
     ensure!(status.success(), "cargo-deny found something ({status}); exceptions belong into deny.toml with a reason");
     Ok(())
-}
-
-fn cargo_deny() -> anyhow::Result<PathBuf> {
-    let root = Components::cache_folder().join(format!("tools/cargo-deny-{CARGO_DENY}"));
-    let program = root.join("bin/cargo-deny");
-    if !program.is_file() {
-        let step = Step::begin(format!("building cargo-deny {CARGO_DENY}"));
-        let mut install = build::cargo();
-        install.args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"]).arg(&root);
-        let status = install.status().context("starting cargo")?;
-        ensure!(status.success(), "building cargo-deny failed ({status})");
-        step.done();
-    }
-    Ok(program)
 }

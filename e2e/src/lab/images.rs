@@ -1,18 +1,23 @@
-//! Container images made from nothing: one static program in one layer, as an OCI image layout in a tar file.
-//! Source: the OCI image format specification, version 1.0.
+//! The container images of the lab: each one static program.
 
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use join_image::{Compression, Entry, Image};
+use time::OffsetDateTime;
 
 /// An image could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write the image {image} to {path}: {source}")]
-pub struct Error {
-    image: String,
-    path: PathBuf,
-    source: std::io::Error,
+pub enum Error {
+    /// The program is not there.
+    #[error("failed to read {path}, the program of the image {image}: {source}")]
+    Program { image: String, path: PathBuf, source: std::io::Error },
+    /// The lab has no name for images of this processor.
+    #[error("no image can be made for the processor {0}; expected x86_64 or aarch64")]
+    Architecture(&'static str),
+    /// The image could not be made.
+    #[error(transparent)]
+    Image(#[from] join_image::Error),
 }
 
 /// The image of the sandbox that holds a pod's namespaces; named in `machine/containerd.toml`.
@@ -22,66 +27,26 @@ pub const POD: &str = "lab.nodejoin.dev/pod:1";
 
 /// Writes an archive with one image whose entrypoint is `/<name>`, made of the file `program`.
 pub fn write_archive(archive: &Path, image: &str, program: &Path, name: &str) -> Result<(), Error> {
-    build(archive, image, program, name).map_err(|source| Error {
+    let content = std::fs::read(program).map_err(|source| Error::Program {
         image: image.to_owned(),
-        path: archive.to_owned(),
+        path: program.to_owned(),
         source,
-    })
-}
-
-fn build(archive: &Path, image: &str, program: &Path, name: &str) -> std::io::Result<()> {
-    let binary = std::fs::read(program)?;
-    let mut layer = tar::Builder::new(Vec::new());
-    append(&mut layer, name, &binary, 0o755)?;
-    // A world-writable /tmp, as every distribution's base image has it.
-    let mut folder = tar::Header::new_ustar();
-    folder.set_entry_type(tar::EntryType::Directory);
-    folder.set_size(0);
-    folder.set_mode(0o1777);
-    folder.set_mtime(0);
-    layer.append_data(&mut folder, "tmp/", std::io::empty())?;
-    let layer = layer.into_inner()?;
-
-    let layer_digest = digest(&layer);
-    let config = serde_json::to_vec(&serde_json::json!({
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Entrypoint": [format!("/{name}")], "User": "65535:65535"},
-        "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
-    }))?;
-    let manifest = serde_json::to_vec(&serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
-        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
-    }))?;
-    let mut manifest_entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
-    manifest_entry["annotations"] = serde_json::json!({"io.containerd.image.name": image});
-    let index = serde_json::to_vec(&serde_json::json!({"schemaVersion": 2, "manifests": [manifest_entry]}))?;
-
-    let mut output = tar::Builder::new(std::fs::File::create(archive)?);
-    append(&mut output, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
-    append(&mut output, "index.json", &index, 0o644)?;
-    for blob in [&layer, &config, &manifest] {
-        let path = format!("blobs/{}", digest(blob).replacen(':', "/", 1));
-        append(&mut output, &path, blob, 0o644)?;
-    }
-    output.into_inner()?.flush()
-}
-
-fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
-}
-
-fn descriptor(media_type: &str, blob: &[u8]) -> serde_json::Value {
-    serde_json::json!({"mediaType": media_type, "digest": digest(blob), "size": blob.len()})
-}
-
-/// Appends a file with nothing in its header that differs between two runs.
-fn append<W: Write>(archive: &mut tar::Builder<W>, path: &str, content: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_size(content.len() as u64);
-    header.set_mode(mode);
-    header.set_mtime(0);
-    archive.append_data(&mut header, path, content)
+    })?;
+    let processor = std::env::consts::ARCH;
+    let image = Image {
+        reference: image.to_owned(),
+        architecture: join_image::architecture(processor).ok_or(Error::Architecture(processor))?,
+        created: OffsetDateTime::UNIX_EPOCH,
+        user: "65535:65535".to_owned(),
+        entrypoint: format!("/{name}"),
+        entries: BTreeMap::from([
+            (name.to_owned(), Entry::File { content, mode: 0o755 }),
+            // World-writable, as every distribution's base image has it.
+            ("tmp".to_owned(), Entry::Folder { mode: 0o1777 }),
+        ]),
+        labels: BTreeMap::new(),
+        compression: Compression::None,
+    };
+    image.write(archive)?;
+    Ok(())
 }

@@ -273,14 +273,19 @@ impl<'a> Machine<'a> {
 
     fn import_images(&self) -> Result<(), Error> {
         for name in ["pause", "pod"] {
-            let archive = self.lab.image_archive(name);
-            let inside = self.path(format!("/root/{name}.tar"))?;
-            fs::copy(&archive, &inside).map_err(at(archive))?;
-            let place = format!("/root/{name}.tar");
-            self.run(&["ctr", "--namespace=k8s.io", "images", "import", "--no-unpack", &place])?;
-            fs::remove_file(&inside).map_err(at(inside))?;
+            self.import_image(&self.lab.image_archive(name))?;
         }
         Ok(())
+    }
+
+    /// Brings an image archive, for example the controller's that `cargo xtask image` writes, into the machine's
+    /// containerd, where kubelet finds it under the name that it was made with.
+    pub fn import_image(&self, archive: &Path) -> Result<(), Error> {
+        const PLACE: &str = "/root/image.tar";
+        let inside = self.path(PLACE)?;
+        fs::copy(archive, &inside).map_err(at(archive))?;
+        self.run(&["ctr", "--namespace=k8s.io", "images", "import", "--no-unpack", PLACE])?;
+        fs::remove_file(&inside).map_err(at(inside))
     }
 }
 

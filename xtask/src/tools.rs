@@ -1,0 +1,36 @@
+//! Cargo's tools, built from their crates into the cache when they are not there yet.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+use join_e2e::components::Components;
+use join_e2e::progress::Step;
+
+use crate::build;
+
+/// A crate with one program of the same name.
+pub struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Licences, bans and sources.
+pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+
+impl Tool {
+    /// The program, after building it if need be.
+    pub fn program(&self) -> anyhow::Result<PathBuf> {
+        let Self { name, version } = self;
+        let root = Components::cache_folder().join(format!("tools/{name}-{version}"));
+        let program = root.join("bin").join(name);
+        if !program.is_file() {
+            let step = Step::begin(format!("building {name} {version}"));
+            let mut install = build::cargo();
+            install.args(["install", "--quiet", "--locked", name, "--version", version, "--root"]).arg(&root);
+            let status = install.status().context("starting cargo")?;
+            ensure!(status.success(), "building {name} failed ({status})");
+            step.done();
+        }
+        Ok(program)
+    }
+}

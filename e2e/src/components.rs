@@ -113,6 +113,15 @@ const CNI_PLUGINS: Recipe = Recipe {
     links: &[],
 };
 
+const HELM: Recipe = Recipe {
+    name: "Helm",
+    folder: "helm",
+    mod_file: "go.mod",
+    versioned_by: Some("helm.sh/helm/v4"),
+    packages: "tool",
+    links: &[],
+};
+
 const POD: Recipe = Recipe {
     name: "pod images",
     folder: "pod",
@@ -135,6 +144,8 @@ pub struct Components {
     pub containerd: PathBuf,
     /// ptp, host-local, loopback and portmap.
     pub cni_plugins: PathBuf,
+    /// helm.
+    pub helm: PathBuf,
     /// The static program inside the lab's images.
     pub pod: PathBuf,
 }
@@ -152,8 +163,17 @@ impl Components {
             etcd: ETCD.build()?,
             containerd: CONTAINERD.build()?,
             cni_plugins: CNI_PLUGINS.build()?,
+            helm: Self::helm()?,
             pod: POD.build()?,
         })
+    }
+
+    /// The folder of helm alone, for who needs no cluster.
+    ///
+    /// # Errors
+    /// When Go is missing, or the build fails.
+    pub fn helm() -> Result<PathBuf, Error> {
+        HELM.build()
     }
 
     /// The cache folder: `$JOIN_OPERATOR_CACHE`, else `join-operator` in the user's cache folder.
@@ -217,6 +237,7 @@ impl Recipe {
                     " -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
                 )
             }
+            "Helm" => format!(" -X helm.sh/helm/v4/internal/version.version={version}"),
             "containerd" => format!(" -X github.com/containerd/containerd/v2/version.Version={version}"),
             _ => String::new(),
         };

@@ -1,4 +1,4 @@
-//! join-operator in a lab: its manifests, controllers with their own ServiceAccount's rights, and agents as units.
+//! join-operator in a lab: its chart, controllers with their own ServiceAccount's rights, and agents as units.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +9,7 @@ use join_crds::vocabulary;
 use join_trust::pin::PublicKeyPin;
 use join_trust::token::{BootstrapToken, SECRET_NAMESPACE, SECRET_TYPE, SecretSpec};
 
+use crate::helm;
 use crate::lab::command::{self, Error as CommandError};
 use crate::lab::layout::{API_PORT, CONTROL_PLANE};
 use crate::lab::{self, Lab, Machine};
@@ -63,13 +64,10 @@ pub struct Operator<'a> {
 }
 
 impl<'a> Operator<'a> {
-    /// Applies the chart's manifests. `binaries` is the folder with join-controller and join-agent.
+    /// Installs the chart without its Deployment's pods, so that controllers can be started, stopped and crashed as
+    /// processes. `binaries` is the folder with join-controller and join-agent.
     pub fn install(lab: &'a Lab, binaries: PathBuf) -> Result<Self, Error> {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/join-operator/templates");
-        lab.kubectl_output(&["create", "namespace", NAMESPACE])?;
-        let chart = chart.display().to_string();
-        let apply = ["apply", "--server-side", "--warnings-as-errors", "--filename", &chart];
-        lab.kubectl_output(&apply)?;
+        helm::install(lab, &["--set=replicaCount=0"])?;
         lab.kubectl_output(&["wait", "--for=condition=Established", "crd/nodejoinrequests.nodejoin.dev"])?;
         Ok(Self::installed(lab, binaries))
     }

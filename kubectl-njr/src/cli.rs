@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::options::GlobalOptions;
-use crate::version;
+use crate::{accept, completion, create, enroll, join_command, machines, token, version};
 
 /// Joins machines to a Kubernetes cluster by request.
 #[derive(Debug, Parser)]
@@ -21,6 +21,25 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Makes the file with which machines find the cluster, with an enrollment token in it
+    Enroll(enroll::Arguments),
+    /// Lists the machines that have announced themselves
+    Machines(machines::Arguments),
+    /// Makes the request for a machine that has announced itself, with its key
+    Accept(Box<accept::Arguments>),
+    /// Makes a request
+    Create(Box<create::Arguments>),
+    /// Lists, makes and deletes bootstrap tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Prints the command with which stock kubeadm joins a machine by its request
+    JoinCommand(join_command::Arguments),
+    /// Prints the hashes by which a machine recognises the cluster's certificate authorities
+    CaHash,
+    /// Makes user data for one machine: the file of enroll with the node's name in it
+    CloudInit(enroll::MachineArguments),
     /// Prints the versions of this program, of the API and of the controller
     Version(version::Arguments),
+    /// Prints a script by which a shell completes the commands of this program
+    Completion(completion::Arguments),
 }

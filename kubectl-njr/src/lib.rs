@@ -9,9 +9,20 @@
 //! only where they are asked for.
 #![warn(missing_docs)]
 
+pub mod accept;
+pub mod ca_hash;
 pub mod cli;
+pub mod cluster_info;
+pub mod completion;
+pub mod create;
+pub mod enroll;
+pub mod join_command;
+pub mod machines;
 pub mod options;
 pub mod output;
+pub mod request;
 pub mod run;
 pub mod session;
+pub mod spec_options;
+pub mod token;
 pub mod version;

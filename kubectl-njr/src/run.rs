@@ -3,20 +3,54 @@
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::version;
+use crate::{accept, ca_hash, completion, create, enroll, join_command, machines, output, token, version};
 
 /// A command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// `enroll` and `cloud-init`.
+    #[error(transparent)]
+    Enroll(#[from] enroll::Error),
+    /// `machines`.
+    #[error(transparent)]
+    Machines(#[from] machines::Error),
+    /// `accept`.
+    #[error(transparent)]
+    Accept(#[from] accept::Error),
+    /// `create`.
+    #[error(transparent)]
+    Create(#[from] create::Error),
+    /// `token`.
+    #[error(transparent)]
+    Token(#[from] token::Error),
+    /// `join-command`.
+    #[error(transparent)]
+    JoinCommand(#[from] join_command::Error),
+    /// `ca-hash`.
+    #[error(transparent)]
+    CaHash(#[from] ca_hash::Error),
     /// `version`.
     #[error(transparent)]
     Version(#[from] version::Error),
+    /// `completion`.
+    #[error(transparent)]
+    Output(#[from] output::Error),
 }
 
 /// Runs the command that was asked for.
 pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
+    let global = &cli.global;
     match &cli.command {
-        Command::Version(arguments) => version::run(&cli.global, arguments).await?,
+        Command::Enroll(arguments) => enroll::run(global, arguments).await?,
+        Command::Machines(arguments) => machines::run(global, arguments).await?,
+        Command::Accept(arguments) => accept::run(global, arguments).await?,
+        Command::Create(arguments) => create::run(global, arguments).await?,
+        Command::Token(command) => token::run(global, command).await?,
+        Command::JoinCommand(arguments) => join_command::run(global, arguments).await?,
+        Command::CaHash => ca_hash::run(global).await?,
+        Command::CloudInit(arguments) => enroll::run_machine(global, arguments).await?,
+        Command::Version(arguments) => version::run(global, arguments).await?,
+        Command::Completion(arguments) => completion::run(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,9 +5,11 @@ pub mod screen;
 pub mod stderr;
 pub mod table;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use clap::ValueEnum;
+use join_checks::terminal::printable;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
@@ -70,6 +72,16 @@ pub fn yaml(value: &impl Serialize) -> Result<String, Error> {
     let options = serde_saphyr::ser_options! { compact_list_indent: true };
     serde_saphyr::to_string_with_options(value, options)
         .map_err(|error| Error::Encode { format: "YAML", reason: error.to_string() })
+}
+
+/// The names of objects as kubectl's `--output name` has them: `kind/name`, a line each.
+pub fn names<'a>(kind: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut text = String::new();
+    for name in names {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{kind}/{}", printable(name));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 /// Turns NodeJoinRequests into Nodes: mints bootstrap tokens, decides kubelets' certificate requests, labels nodes.
 ///
@@ -11,12 +11,16 @@ use clap::{ArgAction, Parser, ValueEnum};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "join-controller", version = crate::telemetry::VERSION, max_term_width = 100)]
 pub struct Cli {
+    /// What to do instead of the controller's work.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Namespace of the controller's own objects: records, join commands, the lease.
-    #[arg(long, env = "JOIN_CONTROLLER_NAMESPACE", default_value = "join-system")]
+    #[arg(long, global = true, env = "JOIN_CONTROLLER_NAMESPACE", default_value = "join-system")]
     pub namespace: String,
 
     /// Kubeconfig file to use instead of the Pod's ServiceAccount.
-    #[arg(long, env = "JOIN_CONTROLLER_KUBECONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "JOIN_CONTROLLER_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
     /// Where joining machines reach the API server. Used only where kube-public/cluster-info is missing and must be made.
@@ -80,6 +84,29 @@ pub struct Cli {
     pub crash_after_writes: Option<u64>,
 }
 
+/// What to do instead of the controller's work.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Looks whether the cluster and the controller are fit for joins, with the controller's own rights, and ends
+    /// with 1 if something is not. Changes nothing.
+    Check {
+        /// How the result is shown.
+        #[arg(long, short, value_enum, default_value_t = CheckFormat::Table)]
+        output: CheckFormat,
+    },
+}
+
+/// How the result of a check is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Every check with what was seen.
+    Table,
+    /// What is wrong, a line each.
+    Short,
+    /// JSON.
+    Json,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -117,6 +144,15 @@ mod tests {
         assert_eq!(secure(&["--metrics-secure=false"]), Some(false));
         assert_eq!(secure(&["--metrics-secure=false", "--metrics-secure=true"]), Some(true));
         assert_eq!(secure(&["--metrics-secure=no-idea"]), None);
+    }
+
+    #[test]
+    fn a_check_takes_the_namespace_before_and_after_its_name() {
+        for line in [["--namespace=a", "check"], ["check", "--namespace=a"]] {
+            let cli = Cli::try_parse_from(std::iter::once("join-controller").chain(line)).unwrap();
+            assert_eq!(cli.namespace, "a");
+            assert!(matches!(cli.command, Some(Command::Check { output: CheckFormat::Table })));
+        }
     }
 
     #[test]

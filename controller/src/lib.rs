@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod cache;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod feeds;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use join_controller::cli::Cli;
-use join_controller::{run, telemetry};
+use join_controller::cli::{CheckFormat, Cli, Command};
+use join_controller::{check, run, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -14,6 +14,9 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let cli = Cli::parse();
+    if let Some(Command::Check { output }) = cli.command {
+        return report(&cli, output).await;
+    }
     if let Err(error) = telemetry::install(cli.log_format, &cli.log_level) {
         eprintln!("join-controller: {error}");
         return ExitCode::FAILURE;
@@ -26,6 +29,19 @@ async fn main() -> ExitCode {
         }
         Err(error) => {
             tracing::error!(%error, "ending");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn report(cli: &Cli, output: CheckFormat) -> ExitCode {
+    match check::run(cli).await {
+        Ok(report) => {
+            print!("{}", report.render(output.into()));
+            if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("join-controller: {error}");
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::options::GlobalOptions;
-use crate::{accept, completion, create, enroll, join_command, machines, token, version};
+use crate::{accept, check, completion, create, doctor, enroll, join_command, machines, status, token, version};
 
 /// Joins machines to a Kubernetes cluster by request.
 #[derive(Debug, Parser)]
@@ -29,6 +29,12 @@ pub enum Command {
     Accept(Box<accept::Arguments>),
     /// Makes a request
     Create(Box<create::Arguments>),
+    /// Shows how far a join has come, what it waits for, and what to type next
+    Status(status::Arguments),
+    /// Checks whether the cluster is fit for joins and join-operator is well
+    Check(check::Arguments),
+    /// Shows what weakens the cluster, and mends what --fix names
+    Doctor(doctor::Arguments),
     /// Lists, makes and deletes bootstrap tokens
     #[command(subcommand)]
     Token(token::Command),

@@ -11,10 +11,12 @@
 
 pub mod accept;
 pub mod ca_hash;
+pub mod check;
 pub mod cli;
 pub mod cluster_info;
 pub mod completion;
 pub mod create;
+pub mod doctor;
 pub mod enroll;
 pub mod join_command;
 pub mod machines;
@@ -24,5 +26,6 @@ pub mod request;
 pub mod run;
 pub mod session;
 pub mod spec_options;
+pub mod status;
 pub mod token;
 pub mod version;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::{accept, ca_hash, completion, create, enroll, join_command, machines, output, token, version};
+use crate::{
+    accept, ca_hash, check, completion, create, doctor, enroll, join_command, machines, output, status, token, version,
+};
 
 /// A command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,15 @@ pub enum Error {
     /// `ca-hash`.
     #[error(transparent)]
     CaHash(#[from] ca_hash::Error),
+    /// `status`.
+    #[error(transparent)]
+    Status(#[from] status::Error),
+    /// `check`.
+    #[error(transparent)]
+    Check(#[from] check::Error),
+    /// `doctor`.
+    #[error(transparent)]
+    Doctor(#[from] doctor::Error),
     /// `version`.
     #[error(transparent)]
     Version(#[from] version::Error),
@@ -45,6 +56,9 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Machines(arguments) => machines::run(global, arguments).await?,
         Command::Accept(arguments) => accept::run(global, arguments).await?,
         Command::Create(arguments) => create::run(global, arguments).await?,
+        Command::Status(arguments) => return Ok(Box::pin(status::run(global, arguments)).await?),
+        Command::Check(arguments) => return Ok(check::run(global, arguments).await?),
+        Command::Doctor(arguments) => return Ok(doctor::run(global, arguments).await?),
         Command::Token(command) => token::run(global, command).await?,
         Command::JoinCommand(arguments) => join_command::run(global, arguments).await?,
         Command::CaHash => ca_hash::run(global).await?,

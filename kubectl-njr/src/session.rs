@@ -70,6 +70,7 @@ impl CallError {
 #[derive(Clone)]
 pub struct Session {
     client: Client,
+    config: Config,
     namespace: String,
     server: String,
     kubeconfig_pins: PinSet,
@@ -88,9 +89,10 @@ impl Session {
             server: printable(&server).into_owned(),
             reason: printable(&innermost(&error)).into_owned(),
         };
-        let client = Client::try_from(config).map_err(setup)?;
+        let client = Client::try_from(config.clone()).map_err(setup)?;
         Ok(Self {
             client,
+            config,
             namespace: options.namespace.clone(),
             server: server.trim_end_matches('/').to_owned(),
             kubeconfig_pins,
@@ -101,6 +103,11 @@ impl Session {
     /// The client, for [`kube::Api`].
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// What the client was made of, for a second one that differs from it.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The namespace of join-operator's own objects.

@@ -3,7 +3,7 @@
 //! The key is given by who has compared it with the machine, and must be an announced one: a slip of the hand or a
 //! stranger's announcement under the same name is refused here, and not first by a request that never gets its machine.
 
-mod confirm;
+pub mod confirm;
 mod decide;
 
 use std::io::IsTerminal as _;

@@ -1,13 +1,14 @@
 //! Writing a file so that a reader, or the next start after a crash, sees all of it or nothing of it.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// A file could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write {path}: {source}")]
+#[error("failed to write or remove {path}: {source}")]
 pub struct Error {
     /// The file.
     pub path: PathBuf,
@@ -21,11 +22,17 @@ pub const PUBLIC: u32 = 0o644;
 
 /// Writes `content` to `path` with a mode. The folder must exist.
 ///
-/// The content is complete on the disk before it takes the file's name, and never readable with another mode.
+/// The content is complete on the disk before it takes the file's name, and never readable with another mode. Until then
+/// it is in [`staging`], where the next write of this file finds what a crash has left.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
     let step = || {
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(SECRET)).tempfile_in(folder)?;
+        remove_if_there(&staging(path))?;
+        let mut file = tempfile::Builder::new()
+            .prefix(&staging_name(path))
+            .rand_bytes(0)
+            .permissions(Permissions::from_mode(SECRET))
+            .tempfile_in(folder)?;
         file.write_all(content)?;
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
         file.as_file().sync_all()?;
@@ -40,13 +47,51 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
 pub fn link(link: &Path, target: &Path) -> Result<(), Error> {
     let step = || {
         let folder = link.parent().unwrap_or(Path::new("/"));
-        let staging = tempfile::Builder::new().prefix(".link-").tempdir_in(folder)?;
-        let staged = staging.path().join("link");
+        let staged = staging(link);
+        remove_if_there(&staged)?;
         symlink(target, &staged)?;
         fs::rename(&staged, link)?;
         File::open(folder)?.sync_all()
     };
     step().map_err(|source| Error { path: link.to_owned(), source })
+}
+
+/// Where a file is until it is complete: beside it, under a name that follows from its own, so that a crash never leaves
+/// more than one.
+pub fn staging(path: &Path) -> PathBuf {
+    path.with_file_name(staging_name(path))
+}
+
+fn staging_name(path: &Path) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".join-agent");
+    name
+}
+
+/// Removes a file or a link; that there is none is as good.
+pub fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a file of the agent's own, and what is staged of it.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    let step = |path: &Path| remove_if_there(path).map_err(|source| Error { path: path.to_owned(), source });
+    step(&staging(path))?;
+    step(path)
+}
+
+/// Whether a plain file has exactly this content and mode.
+pub fn is(path: &Path, content: &[u8], mode: u32) -> bool {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return false };
+    let looks_right =
+        metadata.is_file() && metadata.permissions().mode() & 0o7777 == mode && metadata.len() == content.len() as u64;
+    let mut found = zeroize::Zeroizing::new(Vec::with_capacity(content.len() + 1));
+    let read = |found: &mut Vec<u8>| File::open(path)?.take(content.len() as u64 + 1).read_to_end(found);
+    looks_right && read(&mut found).is_ok() && found.as_slice() == content
 }
 
 /// Makes a folder and those above it that are missing, each with exactly this mode, whatever the process's umask is.
@@ -87,6 +132,33 @@ mod tests {
         assert_eq!(fs::read_link(&path).unwrap(), Path::new("b"));
         assert_eq!(fs::read(folder.path().join("a")).unwrap(), b"a");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "a temporary folder was left");
+    }
+
+    #[test]
+    fn what_a_crash_left_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, current) = (folder.path().join("key"), folder.path().join("current"));
+        fs::write(staging(&path), "half").unwrap();
+        symlink("nowhere", staging(&current)).unwrap();
+        write(&path, b"whole", SECRET).unwrap();
+        link(&current, Path::new("key")).unwrap();
+        assert_eq!(fs::read(&current).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "what was staged is still there");
+    }
+
+    #[test]
+    fn only_the_same_content_and_mode_are_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert!(!is(&path, b"one", PUBLIC));
+        write(&path, b"one", PUBLIC).unwrap();
+        assert!(is(&path, b"one", PUBLIC));
+        for (content, mode) in [(&b"two"[..], PUBLIC), (b"on", PUBLIC), (b"one ", PUBLIC), (b"one", SECRET)] {
+            assert!(!is(&path, content, mode), "{content:?} {mode:o}");
+        }
+        let other = folder.path().join("link");
+        symlink(&path, &other).unwrap();
+        assert!(!is(&other, b"one", PUBLIC), "a link is no plain file");
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub enum Command {
         /// How to log
         #[arg(long, value_enum, default_value = "text")]
         log_format: LogFormat,
+        /// For tests only: abort the process right after the N-th write of a join to this machine
+        #[arg(long, env = "JOIN_AGENT_CRASH_AFTER_WRITES", value_name = "N", hide = true)]
+        crash_after_writes: Option<u64>,
     },
     /// Says what the running agent is doing and what it waits for
     Status {

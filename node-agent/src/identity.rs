@@ -62,6 +62,14 @@ impl Identity {
         MachineKey::from_pem(&text).ok().map(|key| key.pin())
     }
 
+    /// Removes the keys: from then on this is another machine.
+    pub fn remove(folder: &Path) -> Result<(), Error> {
+        for key in [MACHINE_KEY, SEALING_KEY] {
+            atomic_file::remove(&folder.join(key))?;
+        }
+        Ok(())
+    }
+
     /// Reads the keys, or makes those that do not exist.
     ///
     /// Each file is complete or absent, so a crash between the two leaves one key, which the next start keeps.

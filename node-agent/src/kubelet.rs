@@ -8,6 +8,8 @@ use http::Request;
 use kube::{Client, Config};
 use zbus::{OwnedObjectPath, proxy};
 
+use crate::journal::UnitState;
+
 /// The unit that runs the kubelet.
 pub const UNIT: &str = "kubelet.service";
 /// kubeadm waits this long too.
@@ -19,22 +21,33 @@ const JOB_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// systemd could not be asked.
-    #[error("failed to {action} {UNIT} through systemd: {source}; see `systemctl status {UNIT}`")]
+    #[error("failed to {action} {unit} through systemd: {source}; see `systemctl status {unit}`")]
     Bus {
+        /// The unit.
+        unit: String,
         /// What was asked.
         action: &'static str,
         /// What D-Bus said.
         source: zbus::Error,
     },
     /// systemd tried, and the unit did not start.
-    #[error("systemd's job to start {UNIT} ended as {result:?}, expected \"done\"; see `journalctl -u {UNIT}`")]
+    #[error("systemd's job to {action} {unit} ended as {result:?}, expected \"done\"; see `journalctl -u {unit}`")]
     Job {
+        /// What was asked.
+        action: &'static str,
+        /// The unit.
+        unit: String,
         /// The job's result.
         result: String,
     },
     /// systemd did not finish.
-    #[error("systemd did not start {UNIT} within {} s; see `systemctl list-jobs`", JOB_TIMEOUT.as_secs())]
-    JobTimeout,
+    #[error("systemd did not {action} {unit} within {} s; see `systemctl list-jobs`", JOB_TIMEOUT.as_secs())]
+    JobTimeout {
+        /// What was asked.
+        action: &'static str,
+        /// The unit.
+        unit: String,
+    },
     /// The kubelet runs and is not well.
     #[error("the kubelet was not healthy within {} s: {seen}; see `journalctl -u {UNIT}`", HEALTH_TIMEOUT.as_secs())]
     Unhealthy {
@@ -52,6 +65,8 @@ trait Manager {
     fn subscribe(&self) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<(String, String, String)>>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     #[zbus(signal)]
     fn job_removed(&self, id: u32, job: OwnedObjectPath, unit: String, result: String) -> zbus::Result<()>;
@@ -65,10 +80,12 @@ trait Unit {
     fn need_daemon_reload(&self) -> zbus::Result<bool>;
     #[zbus(property)]
     fn load_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn unit_file_state(&self) -> zbus::Result<String>;
 }
 
-fn bus(action: &'static str) -> impl FnOnce(zbus::Error) -> Error {
-    move |source| Error::Bus { action, source }
+fn bus(action: &'static str, unit: &str) -> impl FnOnce(zbus::Error) -> Error {
+    move |source| Error::Bus { unit: unit.to_owned(), action, source }
 }
 
 /// A connection to systemd, made before it is needed.
@@ -79,12 +96,22 @@ pub struct Systemd {
 impl Systemd {
     /// Connects to the system bus.
     pub async fn connect() -> Result<Self, Error> {
-        let connection = zbus::Connection::system().await.map_err(bus("reach"))?;
+        let connection = zbus::Connection::system().await.map_err(bus("reach", UNIT))?;
         Ok(Self { connection })
     }
 
+    /// The connection to the system bus, for questions about a unit that are not asked here.
+    pub fn connection(&self) -> &zbus::Connection {
+        &self.connection
+    }
+
+    /// The object of a unit, which systemd loads for the question when it has not yet.
+    pub async fn unit_path(&self, name: &str) -> zbus::Result<OwnedObjectPath> {
+        ManagerProxy::new(&self.connection).await?.load_unit(name).await
+    }
+
     async fn unit(&self, name: &str) -> zbus::Result<UnitProxy<'_>> {
-        let path = ManagerProxy::new(&self.connection).await?.load_unit(name).await?;
+        let path = self.unit_path(name).await?;
         // Not cached: the state that counts is the one at the moment of the question.
         UnitProxy::builder(&self.connection).path(path).cache_properties(proxy::CacheProperties::No).build().await
     }
@@ -101,21 +128,58 @@ impl Systemd {
         state.await.is_ok_and(|state| state == "loaded")
     }
 
+    /// How a unit is; `None` when systemd knows none of that name.
+    pub async fn state(&self, name: &str) -> Result<Option<UnitState>, Error> {
+        let state = async {
+            let unit = self.unit(name).await?;
+            if unit.load_state().await? == "not-found" {
+                return Ok(None);
+            }
+            let (active_state, unit_file_state) = (unit.active_state().await?, unit.unit_file_state().await?);
+            Ok(Some(UnitState { active_state, unit_file_state }))
+        };
+        state.await.map_err(bus("look at", name))
+    }
+
     /// Restarts the kubelet's unit and waits for the result of systemd's job.
     pub async fn restart_kubelet(&self) -> Result<(), Error> {
-        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("restart"))?;
+        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("restart", UNIT))?;
         // Reading all units anew takes a while; systemd knows whether there is anything new.
-        let stale = async { self.unit(UNIT).await?.need_daemon_reload().await }.await.map_err(bus("look at"))?;
+        let stale = async { self.unit(UNIT).await?.need_daemon_reload().await }.await.map_err(bus("look at", UNIT))?;
         if stale {
-            manager.reload().await.map_err(bus("reload"))?;
+            manager.reload().await.map_err(bus("reload", UNIT))?;
         }
+        self.job("start", UNIT, manager.restart_unit(UNIT, "replace")).await
+    }
+
+    /// Stops a unit and waits for the result of systemd's job.
+    pub async fn stop(&self, name: &str) -> Result<(), Error> {
+        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("stop", name))?;
+        self.job("stop", name, manager.stop_unit(name, "replace")).await
+    }
+
+    /// Keeps a unit from being started at boot.
+    pub async fn disable(&self, name: &str) -> Result<(), Error> {
+        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("disable", name))?;
+        manager.disable_unit_files(&[name], false).await.map_err(bus("disable", name))?;
+        manager.reload().await.map_err(bus("reload", name))
+    }
+
+    /// Asks for a job and waits for its result.
+    async fn job(
+        &self,
+        action: &'static str,
+        unit: &str,
+        ask: impl Future<Output = zbus::Result<OwnedObjectPath>>,
+    ) -> Result<(), Error> {
+        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("watch", unit))?;
         // In this order: a job that ends at once is seen too.
-        manager.subscribe().await.map_err(bus("watch"))?;
-        let mut ended = manager.receive_job_removed().await.map_err(bus("watch"))?;
-        let job = manager.restart_unit(UNIT, "replace").await.map_err(bus("restart"))?;
+        manager.subscribe().await.map_err(bus("watch", unit))?;
+        let mut ended = manager.receive_job_removed().await.map_err(bus("watch", unit))?;
+        let job = ask.await.map_err(bus(action, unit))?;
         let result = async {
             while let Some(signal) = ended.next().await {
-                let arguments = signal.args().map_err(bus("watch"))?;
+                let arguments = signal.args().map_err(bus("watch", unit))?;
                 if arguments.job == job {
                     return Ok(arguments.result.clone());
                 }
@@ -123,10 +187,10 @@ impl Systemd {
             Ok("unknown: the connection to systemd was closed".to_owned())
         };
         match tokio::time::timeout(JOB_TIMEOUT, result).await {
-            Err(_elapsed) => Err(Error::JobTimeout),
+            Err(_elapsed) => Err(Error::JobTimeout { action, unit: unit.to_owned() }),
             Ok(result) => match result? {
                 done if done == "done" => Ok(()),
-                result => Err(Error::Job { result }),
+                result => Err(Error::Job { action, unit: unit.to_owned(), result }),
             },
         }
     }

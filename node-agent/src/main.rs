@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use join_agent::cli::{Arguments, Command, ConfigurationArguments, LogFormat, Output};
 use join_agent::config::{Configuration, Surroundings};
+use join_agent::journal::CrashSwitch;
 use join_agent::local_status::LocalStatus;
 use join_agent::member::Membership;
 use join_agent::{check, host, preflight, run};
@@ -18,7 +19,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let outcome = match Arguments::parse().command {
-        Command::Run { configuration, log_level, log_format } => serve(&configuration, &log_level, log_format),
+        Command::Run { configuration, log_level, log_format, crash_after_writes } => {
+            serve(&configuration, &log_level, log_format, CrashSwitch::after(crash_after_writes))
+        }
         Command::Status { output } => print_status(output),
         Command::Check { configuration, output } => print_checks(&configuration, output),
         Command::Version => {
@@ -62,7 +65,12 @@ fn print_checks(arguments: &ConfigurationArguments, output: Output) -> Result<Ex
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn serve(arguments: &ConfigurationArguments, log_level: &str, log_format: LogFormat) -> Result<ExitCode, Failure> {
+fn serve(
+    arguments: &ConfigurationArguments,
+    log_level: &str,
+    log_format: LogFormat,
+    crash: CrashSwitch,
+) -> Result<ExitCode, Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Of failed connections the agent tells more than the library does, and those that are meant to be unverified are no
     // reason for a warning.
@@ -79,7 +87,7 @@ fn serve(arguments: &ConfigurationArguments, log_level: &str, log_format: LogFor
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            ended = run::run(configuration, hostname) => match ended {
+            ended = run::run(configuration, hostname, crash) => match ended {
                 Ok(never) => match never {},
                 Err(error) => Err(error.into()),
             },

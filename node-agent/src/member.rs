@@ -55,6 +55,11 @@ impl Membership {
         atomic_file::write(&Self::path(state_directory), &json, atomic_file::SECRET)
     }
 
+    /// Removes the file; that there is none is as good.
+    pub fn remove(state_directory: &Path) -> Result<(), atomic_file::Error> {
+        atomic_file::remove(&Self::path(state_directory))
+    }
+
     /// The membership of a machine whose files are all there and whose certificate is this node's and valid.
     pub fn current(state_directory: &Path, node: &NodeName) -> Option<Self> {
         let json = std::fs::read(Self::path(state_directory)).ok()?;

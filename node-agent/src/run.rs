@@ -13,8 +13,10 @@ use crate::decision::{Decision, decide};
 use crate::discovery::{self, Discovered};
 use crate::identity::{self, Identity};
 use crate::join::{self, Prepared};
+use crate::journal::{self, CrashSwitch, JoinStep, Journal, Root};
 use crate::kubelet::{self, Systemd};
 use crate::local_status::{self, LocalStep, Publisher};
+use crate::lock::{self, StateLock};
 use crate::member::{self, Membership};
 use crate::own_request::{self, News, OwnRequest};
 use crate::{announce, files, host};
@@ -29,6 +31,12 @@ pub enum Error {
     /// The keys cannot be had.
     #[error(transparent)]
     Identity(#[from] identity::Error),
+    /// Another agent is at work.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// The journal is of no use, or a reset has not ended.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
     /// The cluster was not found or not believed.
     #[error(transparent)]
     Discovery(#[from] discovery::Error),
@@ -58,25 +66,25 @@ struct Service {
     /// Whether the kubelet was seen to run since this program started. It is started once, to end a join that was
     /// interrupted or after a boot; from then on an administrator may stop it.
     kubelet_was_started: Cell<bool>,
+    /// For tests: ends the agent after a chosen write.
+    crash: CrashSwitch,
 }
 
 /// Runs until the process is told to end. Only what has to do with the machine itself ends it with an error.
-pub async fn run(configuration: Configuration, hostname: String) -> Result<Infallible, Error> {
+pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwitch) -> Result<Infallible, Error> {
     let identity = Identity::load_or_create(&configuration.state_directory)?;
+    let _lock = StateLock::take(&configuration.state_directory)?;
     let key = identity.machine.pin().to_string();
     let node = configuration.node_name.as_str().to_owned();
     let status = Publisher::new(Path::new(local_status::PATH), &node, &key);
-    let service = Service { configuration, hostname, identity, status, kubelet_was_started: Cell::new(false) };
+    let service = Service { configuration, hostname, identity, status, kubelet_was_started: Cell::new(false), crash };
     tracing::info!(node, key, "the agent has started");
     // Ready means: the configuration is sound and the keys are there. The cluster may be down for days.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut pauses = pauses();
     loop {
         let began = Instant::now();
-        let round = match service.membership() {
-            Some(membership) => service.be_member(&membership).await,
-            None => Box::pin(service.become_member()).await,
-        };
+        let round = service.round().await;
         // What went well for a while and failed then is not what failed before.
         if round.is_ok() || began.elapsed() > MOST_PAUSE {
             pauses = self::pauses();
@@ -108,6 +116,14 @@ impl Service {
         Membership::current(&self.configuration.state_directory, &self.configuration.node_name)
     }
 
+    async fn round(&self) -> Result<(), Error> {
+        Journal::check(&self.configuration.state_directory)?;
+        match self.membership() {
+            Some(membership) => self.be_member(&membership).await,
+            None => Box::pin(self.become_member()).await,
+        }
+    }
+
     /// Says that a try failed, and when the next one follows.
     fn failed(&self, error: &Error, pauses: &mut backon::ExponentialBackoff) -> Duration {
         tracing::warn!(%error, "this did not succeed");
@@ -129,6 +145,7 @@ impl Service {
                     kubelet::wait_until_healthy(&url).await?;
                 }
             }
+            self.open_journal()?.step(JoinStep::Joined, &membership.request_uid)?;
             self.kubelet_was_started.set(true);
         }
         // Without its files there is no membership, which the next round finds.
@@ -141,6 +158,10 @@ impl Service {
             }
         };
         Ok(member::follow(membership, &cluster, &host::versions().await, &addresses, say).await?)
+    }
+
+    fn open_journal(&self) -> Result<Journal, journal::Error> {
+        Journal::open(&self.configuration.state_directory, Root::machine(), self.node(), self.crash.clone())
     }
 
     /// The machine is no node yet: finds the cluster, announces the machine, and carries its request out.
@@ -168,6 +189,7 @@ impl Service {
             versions: &versions,
             status: &self.status,
             state_directory: &self.configuration.state_directory,
+            crash: &self.crash,
         };
         let announced = self.stay_announced(&discovered, &addresses, announcement);
         let joined = self.wait_and_join(&discovered, &prepared);

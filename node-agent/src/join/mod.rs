@@ -24,6 +24,7 @@ use crate::connection::{self, As, CallError, Server, SetupError, call};
 use crate::discovery::{self, Cluster};
 use crate::files::{self, ClusterConfiguration, Inputs, Rendered};
 use crate::identity::Identity;
+use crate::journal::{self, CrashSwitch, JoinStep, Journal, Root, UnitState};
 use crate::kubelet::{self, Systemd};
 use crate::local_status::{LocalStep, Publisher};
 use crate::member::{self, Membership};
@@ -80,7 +81,10 @@ pub enum Error {
     /// The files could not be rendered.
     #[error(transparent)]
     Render(#[from] files::Error),
-    /// A file could not be written.
+    /// What is done could not be noted, or a file could not be written.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// The membership could not be written.
     #[error(transparent)]
     Write(#[from] atomic_file::Error),
     /// The kubelet's key could not be encoded.
@@ -114,6 +118,8 @@ pub struct Prepared<'a> {
     pub status: &'a Publisher,
     /// Where the agent keeps its state.
     pub state_directory: &'a std::path::Path,
+    /// For tests: ends the agent after a chosen write.
+    pub crash: &'a CrashSwitch,
 }
 
 /// Carries the request out.
@@ -136,13 +142,16 @@ pub async fn carry_out(
     let token = As::Token(SecretString::from(credentials.token.expose().to_string()));
     let client = connection::client(&sealed.endpoint, Server::Verified(&sealed.ca), token)?;
     let mut reporter = Reporter::new(client.clone(), request, machine.versions, machine.addresses.to_vec());
+    let node = machine.node_name.as_str();
     let steps = async {
-        let asking = Box::pin(ask(machine, request, &credentials, &sealed, &client, &mut reporter, began));
+        let journal = Journal::open(machine.state_directory, Root::machine(), node, machine.crash.clone())?;
+        let mut progress = Progress { reporter: &mut reporter, journal, began };
+        let asking = Box::pin(ask(machine, request, &credentials, &sealed, &client, &mut progress));
         let granted = tokio::select! {
             granted = asking => granted?,
             () = superseded => return Err(Error::Superseded),
         };
-        Box::pin(settle(machine, request, &granted, &mut reporter, began)).await
+        Box::pin(settle(machine, request, &granted, progress)).await
     };
     let outcome = Box::pin(steps).await;
     if let Some(error) = outcome.as_ref().err().filter(|error| !matches!(error, Error::Superseded)) {
@@ -160,11 +169,20 @@ fn open(machine: &Prepared<'_>, request: &NodeJoinRequest) -> Result<JoinCredent
     Ok(JoinCredentials::parse(&plain)?)
 }
 
+/// How a try is told of: to the cluster, to the next start, and to people who measure.
+struct Progress<'a> {
+    reporter: &'a mut Reporter,
+    journal: Journal,
+    began: Instant,
+}
+
 /// All that the machine's files are made of.
 struct Granted {
     cluster: Cluster,
     rendered: Rendered,
     certificate: String,
+    /// How the kubelet's unit was before this.
+    kubelet_unit: Option<UnitState>,
     /// How long the agent worked for it, and how long it waited for the certificate.
     worked: Duration,
     waited: Duration,
@@ -177,19 +195,20 @@ async fn ask(
     credentials: &JoinCredentials,
     sealed: &Cluster,
     client: &Client,
-    reporter: &mut Reporter,
-    began: Instant,
+    progress: &mut Progress<'_>,
 ) -> Result<Granted, Error> {
+    let Progress { reporter, journal, began } = progress;
     machine.status.say(LocalStep::Joining, "checking this machine and the cluster");
     let registration = &request.spec.node_registration;
     let socket = files::cri_socket(registration);
     let version = machine.versions.kubelet.clone();
-    let (facts, cluster, configuration, free, systemd_resolved) = tokio::join!(
+    let (facts, cluster, configuration, free, systemd_resolved, kubelet_unit) = tokio::join!(
         preflight::observe(&socket, version, machine.systemd),
         confirm(sealed, credentials),
         cluster_configuration(client),
         name_is_free(client, machine.node_name),
         machine.systemd.is_active("systemd-resolved.service"),
+        machine.systemd.state(kubelet::UNIT),
     );
     let (cluster, configuration) = (cluster?, configuration?);
     let ca_crt = cluster.ca.to_pem();
@@ -219,6 +238,7 @@ async fn ask(
         systemd_resolved,
     })?;
 
+    journal.step(JoinStep::AskForCertificate, request.uid())?;
     let worked = began.elapsed();
     let waiting = Instant::now();
     let name = client_csr_name(credentials.token.id().as_str());
@@ -227,7 +247,14 @@ async fn ask(
     let key = &machine.identity.machine;
     let certificate = certificate::obtain(client, credentials.token.id(), key, machine.node_name, &cluster.ca);
     let (certificate, ()) = tokio::join!(certificate, reporter.step(AgentStep::WaitingForCertificate, None));
-    Ok(Granted { cluster, rendered, certificate: certificate?, worked, waited: waiting.elapsed() })
+    Ok(Granted {
+        cluster,
+        rendered,
+        certificate: certificate?,
+        kubelet_unit: kubelet_unit?,
+        worked,
+        waited: waiting.elapsed(),
+    })
 }
 
 /// Writes the files, starts the kubelet, and goes on as the node.
@@ -235,9 +262,9 @@ async fn settle(
     machine: &Prepared<'_>,
     request: &NodeJoinRequest,
     granted: &Granted,
-    reporter: &mut Reporter,
-    began: Instant,
+    progress: Progress<'_>,
 ) -> Result<(), Error> {
+    let Progress { reporter, mut journal, began } = progress;
     let writes_began = Instant::now();
     let membership = Membership {
         node_name: machine.node_name.as_str().to_owned(),
@@ -245,7 +272,8 @@ async fn settle(
         endpoint: granted.cluster.endpoint.to_string(),
     };
     let key = &machine.identity.machine;
-    write::all(&granted.rendered, &granted.certificate, key, &membership, machine.state_directory)?;
+    let unit = granted.kubelet_unit.clone();
+    write::all(&granted.rendered, &granted.certificate, key, &membership, machine.state_directory, &mut journal, unit)?;
     let own = granted.worked + writes_began.elapsed();
     tracing::info!(
         own_ms = own.as_millis(),
@@ -254,11 +282,13 @@ async fn settle(
     );
     reporter.own_time(own);
     machine.status.say(LocalStep::Joining, "the node's files are written; waiting for the kubelet to be healthy");
+    journal.step(JoinStep::StartKubelet, request.uid())?;
     machine.systemd.restart_kubelet().await?;
     if let Some(url) = files::healthz_url(&granted.rendered.config_yaml) {
         kubelet::wait_until_healthy(&url).await?;
     }
     tracing::info!(total_ms = began.elapsed().as_millis(), "the kubelet is healthy");
+    journal.step(JoinStep::Joined, request.uid())?;
     // From here on the node speaks for itself.
     if let Some(cluster) = member::cluster(&membership) {
         let node = member::client(&cluster)?;

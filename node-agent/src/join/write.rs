@@ -7,49 +7,74 @@ use k8s_openapi::jiff::Zoned;
 use zeroize::Zeroizing;
 
 use super::Error;
-use crate::atomic_file::{self, PUBLIC, SECRET};
+use crate::atomic_file::{PUBLIC, SECRET};
 use crate::files::{self, Rendered};
+use crate::journal::{Journal, UnitState};
 use crate::member::Membership;
 
-/// Writes everything. The kubelet's kubeconfig comes last: where it is, all is there.
+/// The folders of the files, parents first, with the modes that kubeadm gives them.
+const FOLDERS: [(&str, u32); 4] = [
+    ("/etc/kubernetes", 0o755),
+    ("/etc/kubernetes/pki", 0o755),
+    ("/var/lib/kubelet", 0o700),
+    (files::PKI_FOLDER, 0o755),
+];
+
+/// Writes everything, after noting in the journal what is there. The kubelet's kubeconfig comes last: where it is, all is
+/// there. What is as it should be already is left alone.
 pub fn all(
     rendered: &Rendered,
     certificate: &str,
     key: &MachineKey,
     membership: &Membership,
     state_directory: &Path,
+    journal: &mut Journal,
+    kubelet_unit: Option<UnitState>,
 ) -> Result<(), Error> {
-    for (folder, mode) in [
-        ("/etc/kubernetes", 0o755),
-        ("/etc/kubernetes/pki", 0o755),
-        ("/var/lib/kubelet", 0o700),
-        (files::PKI_FOLDER, 0o755),
-    ] {
-        atomic_file::folder(Path::new(folder), mode)?;
-    }
-    write_client_pem(certificate, key)?;
-    for (path, content) in [
+    let pem = pem(certificate, key)?;
+    let pem_path = pem_path(journal, pem.as_bytes());
+    let public = [
         (files::CA_CRT, &rendered.ca_crt),
         (files::INSTANCE_CONFIG_YAML, &rendered.instance_config_yaml),
         (files::CONFIG_YAML, &rendered.config_yaml),
         (files::KUBEADM_FLAGS_ENV, &rendered.kubeadm_flags_env),
-    ] {
-        atomic_file::write(Path::new(path), content.as_bytes(), PUBLIC)?;
+    ];
+    let folders = FOLDERS.iter().map(|(path, _)| *path);
+    let files = public.iter().map(|(path, _)| *path);
+    let others = [pem_path.as_str(), files::CLIENT_PEM, files::KUBELET_CONF];
+    let paths: Vec<String> = folders.chain(files).chain(others).map(str::to_owned).collect();
+    journal.before_writing(&membership.request_uid, &paths, kubelet_unit)?;
+
+    for (path, mode) in FOLDERS {
+        journal.folder(path, mode)?;
+    }
+    journal.file(&pem_path, pem.as_bytes(), SECRET)?;
+    journal.link(files::CLIENT_PEM, &pem_path)?;
+    for (path, content) in public {
+        journal.file(path, content.as_bytes(), PUBLIC)?;
     }
     membership.write(state_directory)?;
-    atomic_file::write(Path::new(files::KUBELET_CONF), rendered.kubelet_conf.as_bytes(), SECRET)?;
+    journal.crash_switch().wrote("the membership");
+    journal.file(files::KUBELET_CONF, rendered.kubelet_conf.as_bytes(), SECRET)?;
     Ok(())
 }
 
-/// Certificate and key in one file with a date in its name, and the link to it, as the kubelet's own store has them.
-fn write_client_pem(certificate: &str, key: &MachineKey) -> Result<(), Error> {
+/// Certificate and key in one file, as the kubelet's own store has them.
+fn pem(certificate: &str, key: &MachineKey) -> Result<Zeroizing<String>, Error> {
     let mut content = Zeroizing::new(String::with_capacity(16 * 1024));
     content.push_str(certificate);
     content.push_str(&key.to_sec1_pem()?);
-    let path = client_pem_path(&Zoned::now());
-    atomic_file::write(&path, content.as_bytes(), SECRET)?;
-    atomic_file::link(Path::new(files::CLIENT_PEM), &path)?;
-    Ok(())
+    Ok(content)
+}
+
+/// The name under which a join that was interrupted has written this very certificate, else a new one.
+fn pem_path(journal: &Journal, content: &[u8]) -> String {
+    let known = journal.state().before.keys().find(|path| {
+        *path != files::CLIENT_PEM
+            && Path::new(path).parent() == Some(Path::new(files::PKI_FOLDER))
+            && journal.has(path, content, SECRET)
+    });
+    known.cloned().unwrap_or_else(|| client_pem_path(&Zoned::now()).display().to_string())
 }
 
 /// The kubelet names the file by local time, to the second.

@@ -88,6 +88,9 @@ pub struct Record {
     pub first_seen: UnixSeconds,
     /// The newest token; none only before the first.
     pub token: Option<Token>,
+    /// What cluster-info said when the token was made, hashed ([`crate::plan`] knows how); none in records of versions
+    /// that did not note it.
+    pub cluster: Option<String>,
     /// The certificate request that was chosen for the token.
     pub chosen: Option<Chosen>,
     /// The UID of the Node that came of it.
@@ -158,6 +161,7 @@ const TOKEN_ID: &str = "token-id";
 const TOKEN_SECRET: &str = "token-secret";
 const TOKEN_MINTED: &str = "token-minted";
 const TOKEN_EXPIRES: &str = "token-expires";
+const CLUSTER: &str = "cluster-hash";
 const CSR_NAME: &str = "client-csr-name";
 const CSR_UID: &str = "client-csr-uid";
 const CSR_KEY: &str = "client-csr-public-key-hash";
@@ -176,6 +180,7 @@ impl Record {
             machine: None,
             first_seen,
             token: None,
+            cluster: None,
             chosen: None,
             node_uid: None,
         }
@@ -194,6 +199,7 @@ impl Record {
             machine: fields.machine()?,
             first_seen: fields.number(FIRST_SEEN)?,
             token: fields.token()?,
+            cluster: fields.optional(CLUSTER)?.map(str::to_owned),
             chosen: fields.chosen()?,
             node_uid: fields.optional(NODE_UID)?.map(str::to_owned),
             name,
@@ -223,6 +229,9 @@ impl Record {
             }
             put(TOKEN_MINTED, &token.minted_at.to_string());
             put(TOKEN_EXPIRES, &token.expires_at.to_string());
+        }
+        if let Some(cluster) = &self.cluster {
+            put(CLUSTER, cluster);
         }
         if let Some(chosen) = &self.chosen {
             put(CSR_NAME, &chosen.name);
@@ -409,6 +418,7 @@ mod tests {
         fn a_record_reads_back_as_it_was_written(
             machine in proptest::option::of(machine()),
             token in proptest::option::of(token()),
+            cluster in proptest::option::of("[a-f0-9]{64}"),
             chosen in proptest::option::of(chosen()),
             node_uid in proptest::option::of("[a-f0-9-]{36}"),
             first_seen in any::<i64>(),
@@ -417,6 +427,7 @@ mod tests {
                 version: Some("7".to_owned()),
                 machine,
                 token,
+                cluster,
                 chosen,
                 node_uid,
                 ..Record::new("1d6f", NodeName::parse("worker-7").unwrap(), first_seen)

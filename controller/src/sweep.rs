@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -24,6 +25,9 @@ use crate::record::Record;
 const EVERY: Duration = Duration::from_mins(1);
 /// How soon what could not be removed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// The most records that are worked on at the same time.
+const AT_A_TIME: usize = 16;
 
 /// Sweeps for ever.
 pub async fn run(context: Arc<Context>, deletions: Arc<Notify>) {
@@ -64,16 +68,14 @@ async fn sweep(context: &Context) -> bool {
         let alive = |record: &Record| requests.count(&RequestKey::Uid(record.request_uid.clone())) > 0;
         records.iter().filter(|record| !alive(record)).cloned().collect()
     };
-    let mut clean = true;
-    for record in orphans {
-        match remove(context, &record).await {
-            Ok(removed) => clean &= removed,
-            Err(error) => {
-                clean = false;
-                tracing::warn!(record = record.name, %error, "what a deleted request left could not be removed, it is tried again");
-            }
-        }
-    }
+    // Many at a time, so that one write of cluster-info serves them all.
+    let removals = stream::iter(orphans).map(|record| async move {
+        remove(context, &record).await.unwrap_or_else(|error| {
+            tracing::warn!(record = record.name, %error, "what a deleted request left could not be removed, it is tried again");
+            false
+        })
+    });
+    let clean = removals.buffer_unordered(AT_A_TIME).fold(true, async |clean, removed| clean && removed).await;
     let requests = context.world.requests.clone();
     context.notes.retain(|uid| requests.read().count(&RequestKey::Uid(uid.to_owned())) > 0);
     context.metrics.set_tokens_alive(context.world.tokens_alive(now()));

@@ -1,6 +1,8 @@
 //! The token: when it is made, where it has to be, and when it goes.
 
+use join_trust::cluster_info::ClusterInfo;
 use join_trust::jws;
+use sha2::{Digest as _, Sha256};
 
 use super::machine::{self, Binding};
 use super::{Observed, Published, Step};
@@ -19,7 +21,7 @@ pub(super) fn step(observed: &Observed<'_>) -> Option<Step> {
         return unsign_later(observed);
     }
     let token = record.unspent()?;
-    if is_over(observed, token) || new_sealing_key(observed, record).is_some() {
+    if is_over(observed, token) || new_sealing_key(observed, record).is_some() || is_outdated(observed, record) {
         end(observed, record)
     } else {
         provide(observed, record, token)
@@ -33,6 +35,22 @@ pub(super) fn step(observed: &Observed<'_>) -> Option<Step> {
 fn new_sealing_key(observed: &Observed<'_>, record: &Record) -> Option<Machine> {
     let bound = record.machine.as_ref().filter(|_| may_mint_again(observed, record))?;
     machine::rebound(observed, bound)
+}
+
+/// Whether what was sealed names another endpoint or other certificate authorities than cluster-info does now.
+///
+/// The machine would not find the API server with it, or not believe it. As with a lost sealing key, a new token makes
+/// the difference visible. A machine that has asked for its certificate has used what it was given, and needs it no more.
+fn is_outdated(observed: &Observed<'_>, record: &Record) -> bool {
+    let (Published::Usable { info, .. }, Some(noted)) = (observed.published, &record.cluster) else { return false };
+    let unused = record.machine.is_some() && record.chosen.is_none() && may_mint_again(observed, record);
+    unused && fingerprint(info) != *noted
+}
+
+/// A hash of what a machine is told of its cluster: the endpoint and the pins of the certificate authorities.
+pub(super) fn fingerprint(info: &ClusterInfo) -> String {
+    let pins: Vec<String> = info.ca_pins().iter().map(ToString::to_string).collect();
+    hex::encode(Sha256::digest(format!("{}\n{}", info.endpoint(), pins.join("\n"))))
 }
 
 /// Whether a token has no future: it has expired, or the join has.
@@ -59,17 +77,18 @@ pub(super) fn is_delivered(observed: &Observed<'_>, token: &Token) -> bool {
 }
 
 fn mint(observed: &Observed<'_>, machine: Option<Machine>, first_seen: i64) -> Option<Step> {
-    match observed.published {
+    let info = match observed.published {
         Published::Missing => return observed.settings.can_publish.then_some(Step::Publish),
         Published::Unusable(_) => return None,
-        Published::Usable { .. } => {}
-    }
+        Published::Usable { info, .. } => info,
+    };
     // A Node of this name that is there already is in the way of every certificate: no token until it is gone.
     if observed.queue_full || observed.node.is_some() {
         return None;
     }
     let ttl = i64::from(observed.request.spec.token_ttl_seconds);
-    Some(Step::Mint { machine, first_seen, expires_at: observed.now.saturating_add(ttl) })
+    let expires_at = observed.now.saturating_add(ttl);
+    Some(Step::Mint { machine, first_seen, expires_at, cluster: fingerprint(info) })
 }
 
 fn provide(observed: &Observed<'_>, record: &Record, token: &Token) -> Option<Step> {

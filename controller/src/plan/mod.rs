@@ -121,6 +121,8 @@ pub enum Step {
         first_seen: UnixSeconds,
         /// When the token ends.
         expires_at: UnixSeconds,
+        /// What cluster-info says, hashed.
+        cluster: String,
     },
     /// Create the token's Secret.
     CreateToken,

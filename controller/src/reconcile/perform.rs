@@ -28,7 +28,7 @@ pub(super) async fn perform(
 ) -> Result<(), ActError> {
     let visit = Visit { step: step.name(), request, node_name, snapshot, context };
     match step {
-        Step::Mint { machine, first_seen, expires_at } => {
+        Step::Mint { machine, first_seen, expires_at, cluster } => {
             let fresh = || Record::new(request.uid(), node_name.clone(), *first_seen);
             let base = snapshot.record().cloned().unwrap_or_else(fresh);
             let token = BootstrapToken::generate()?;
@@ -40,6 +40,7 @@ pub(super) async fn perform(
                     minted_at: now(),
                     expires_at: *expires_at,
                 }),
+                cluster: Some(cluster.clone()),
                 chosen: None,
                 ..base
             };

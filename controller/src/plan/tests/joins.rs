@@ -232,3 +232,42 @@ fn labels_are_kept_and_taints_are_put_on_once() {
     assert_eq!(model.visit(), ["EquipLabels"]);
     assert_eq!(model.visit(), [""; 0]);
 }
+
+#[test]
+fn a_changed_certificate_authority_is_sealed_anew_under_another_token() {
+    let mut model = Model::new(&json!({}));
+    model.announce(&Machine::new());
+    model.visit();
+    let old = model.token_id();
+    model.change_certificate_authority();
+    assert_eq!(model.visit(), ["DeleteToken", "Unsign", "Mint", "CreateToken", "Sign", "Seal"]);
+    assert_ne!(model.token_id(), old);
+    assert_eq!(model.tokens, [model.token_id()]);
+    assert_eq!(model.request.status.as_ref().unwrap().credential.as_ref().unwrap().token_id, model.token_id());
+    assert_eq!(model.visit(), [""; 0]);
+    model.restart();
+    assert_eq!(model.visit(), ["CreateToken"], "a restart makes no other token");
+}
+
+#[test]
+fn other_words_for_the_same_cluster_need_a_signature_alone() {
+    let mut model = Model::new(&json!({}));
+    model.announce(&Machine::new());
+    model.visit();
+    model.reword_cluster_info();
+    assert_eq!(model.visit(), ["Sign"]);
+}
+
+#[test]
+fn a_machine_that_has_asked_for_its_certificate_keeps_its_token() {
+    let (mut model, machine) = (Model::new(&json!({})), Machine::new());
+    model.announce(&machine);
+    model.visit();
+    model.signer_works = false;
+    model.ask(&machine.key, NODE);
+    model.visit();
+    let token = model.token_id();
+    model.change_certificate_authority();
+    assert_eq!(model.visit(), ["Sign"]);
+    assert_eq!(model.token_id(), token);
+}

@@ -30,15 +30,18 @@ pub(crate) const START: i64 = 1_800_000_000;
 /// The node of every model.
 pub(crate) const NODE: &str = "worker-7";
 
-static INFO: LazyLock<Arc<ClusterInfo>> = LazyLock::new(|| {
+static INFO: LazyLock<Arc<ClusterInfo>> = LazyLock::new(|| info("192.0.2.1:6443"));
+
+/// A cluster-info with a certificate authority of its own.
+fn info(endpoint: &str) -> Arc<ClusterInfo> {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
     let ca = CaBundle::parse_pem(params.self_signed(&key).unwrap().pem().as_bytes()).unwrap();
-    let text = render(&Endpoint::parse("192.0.2.1:6443").unwrap(), &ca).unwrap();
+    let text = render(&Endpoint::parse(endpoint).unwrap(), &ca).unwrap();
     Arc::new(ClusterInfo::parse(&text, &CaTrust::UnsafeAny).unwrap())
-});
+}
 
 /// A request as the API server would hand it out.
 pub(crate) fn request(name: &str, spec: &Value) -> NodeJoinRequest {
@@ -195,7 +198,26 @@ impl Model {
     }
 
     fn set_signatures(&mut self, data: BTreeMap<String, String>) {
-        self.published = Published::Usable { info: Arc::clone(&INFO), data: Arc::new(data) };
+        self.published = Published::Usable { info: self.info(), data: Arc::new(data) };
+    }
+
+    fn info(&self) -> Arc<ClusterInfo> {
+        match &self.published {
+            Published::Usable { info, .. } => Arc::clone(info),
+            Published::Missing | Published::Unusable(_) => Arc::clone(&INFO),
+        }
+    }
+
+    /// The cluster gets another certificate authority; the signatures over the old text stay where they are.
+    pub(crate) fn change_certificate_authority(&mut self) {
+        self.published = Published::Usable { info: info("192.0.2.1:6443"), data: Arc::new(self.signatures()) };
+    }
+
+    /// Somebody writes the same thing in other words.
+    pub(crate) fn reword_cluster_info(&mut self) {
+        let text = format!("{}# edited by hand\n", self.info().text());
+        let info = Arc::new(ClusterInfo::parse(&text, &CaTrust::UnsafeAny).unwrap());
+        self.published = Published::Usable { info, data: Arc::new(self.signatures()) };
     }
 
     /// Somebody else takes all signatures out of cluster-info.
@@ -288,7 +310,7 @@ impl Model {
     pub(crate) fn perform(&mut self, step: &Step) {
         let uid = self.request.uid().to_owned();
         match step {
-            Step::Mint { machine, first_seen, expires_at } => {
+            Step::Mint { machine, first_seen, expires_at, cluster } => {
                 let token = BootstrapToken::generate().unwrap();
                 let base = self.record.take().unwrap_or_else(|| Record::new(&uid, self.node_name.clone(), *first_seen));
                 self.record = Some(Record {
@@ -299,6 +321,7 @@ impl Model {
                         minted_at: self.now,
                         expires_at: *expires_at,
                     }),
+                    cluster: Some(cluster.clone()),
                     chosen: None,
                     ..base
                 });
@@ -315,7 +338,7 @@ impl Model {
             Step::Sign => {
                 let (token, whole) = self.live_token();
                 let mut data = self.signatures();
-                data.insert(jws::data_key(&token.id), jws::sign(&whole, INFO.text()).unwrap());
+                data.insert(jws::data_key(&token.id), jws::sign(&whole, self.info().text()).unwrap());
                 self.set_signatures(data);
             }
             Step::Seal => {

@@ -48,11 +48,11 @@ pub(super) fn tokens(facts: &Facts) -> Finding {
         None => Vec::new(),
     };
     if ended.is_empty() && orphaned.is_empty() {
-        return Finding::passed(
-            ids::LEFTOVER_TOKENS,
-            EXPECTED,
-            format!("{} tokens, each alive and of use", tokens.len()),
-        );
+        let observed = match tokens.len() {
+            0 => "there is none".to_owned(),
+            count => format!("{count} there, each alive and of use"),
+        };
+        return Finding::passed(ids::LEFTOVER_TOKENS, EXPECTED, observed);
     }
     let mut observed = Vec::new();
     if !ended.is_empty() {

@@ -72,7 +72,7 @@ pub(super) fn bindings(facts: &Facts) -> Finding {
         Look::Found(bindings) => bindings,
         other => return Finding::skipped(ids::POLICY_BINDINGS, EXPECTED, other.obstacle().unwrap_or_default()),
     };
-    let (missing, mut faults) = match binding_faults(&facts.namespace, installed_ones) {
+    let (mut missing, mut faults) = match binding_faults(&facts.namespace, installed_ones) {
         Ok(faults) => faults,
         Err(error) => return Finding::skipped(ids::POLICY_BINDINGS, EXPECTED, error.to_string()),
     };
@@ -81,6 +81,7 @@ pub(super) fn bindings(facts: &Facts) -> Finding {
     } else {
         format!("kubectl njr doctor --fix {}", ids::POLICY_BINDINGS)
     };
+    missing.extend(optional_without_binding(facts, installed_ones));
     if !missing.is_empty() {
         faults.insert(0, format!("nothing enforces {}", some_of(&missing)));
     }
@@ -88,6 +89,23 @@ pub(super) fn bindings(facts: &Facts) -> Finding {
         return Finding::passed(ids::POLICY_BINDINGS, EXPECTED, "each denies what its policy forbids");
     }
     Finding::failed(ids::POLICY_BINDINGS, EXPECTED, faults.join("; "), remedy)
+}
+
+/// Policies that the chart installs or not, as its values say, and that nothing enforces.
+fn optional_without_binding<'a>(
+    facts: &'a Facts,
+    bindings: &'a [ValidatingAdmissionPolicyBinding],
+) -> impl Iterator<Item = String> + 'a {
+    const OURS: &str = "nodejoin-";
+    let denies = |name: &str| {
+        bindings.iter().filter_map(|binding| binding.spec.as_ref()).any(|spec| {
+            spec.policy_name.as_deref() == Some(name)
+                && spec.validation_actions.iter().flatten().any(|action| action == "Deny")
+        })
+    };
+    let is_known = |name: &str| expected(&facts.namespace).is_ok_and(|expected| expected.policies.contains_key(name));
+    let names = facts.policies.found().into_iter().flatten().filter_map(|policy| policy.metadata.name.clone());
+    names.filter(move |name| name.starts_with(OURS) && !is_known(name) && !denies(name))
 }
 
 /// The bindings that are missing, and what is wrong with the others.

@@ -67,10 +67,7 @@ pub(super) fn auto_approve(facts: &Facts) -> Finding {
         ),
         fix(
             ids::AUTO_APPROVE_BOOTSTRAP,
-            &format!(
-                "after that kubeadm join waits for an approval by hand: {}",
-                removals(&unique(found.iter().copied()))
-            ),
+            &format!("{}; kubeadm join then waits for an approval by hand", removals(&unique(found.iter().copied()))),
         ),
     );
     // kubeadm makes that binding in every cluster; its own tokens are then as strong as they always were.
@@ -200,13 +197,25 @@ pub(super) fn wide_bindings(facts: &Facts) -> Result<Vec<(Binding, String, Strin
         .iter()
         .filter(|grant| !grant.is_default && grant.is_to_group(|group| group.starts_with("system:bootstrappers")))
         .filter_map(|grant| {
-            let rule = grant.rules.iter().find(|rule| !takes_to_join(rule, grant.binding.namespace.as_deref()))?;
-            Some((grant.binding.clone(), grant.holder(), describe(rule)))
+            let wide = |rule: &&PolicyRule| !takes_to_join(rule, grant.binding.namespace.as_deref());
+            Some((grant.binding.clone(), grant.holder(), in_words(grant.rules.iter().filter(wide))?))
         })
         .collect();
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// Rules in a few words: one of them, and how many there are besides. Nothing for no rules.
+fn in_words<'a>(rules: impl Iterator<Item = &'a PolicyRule>) -> Option<String> {
+    let rules: Vec<&PolicyRule> = rules.collect();
+    // The order of an aggregated role's rules is nobody's choice; Secrets are what matters most.
+    let first = rules.iter().find(|rule| allows(rule, "get", "", "secrets")).or(rules.first())?;
+    let first = describe(first);
+    Some(match rules.len() {
+        1 => first,
+        count => format!("{first} (and {} more rules)", count - 1),
+    })
 }
 
 /// What kubeadm and join-operator give to bootstrap tokens, and what is judged elsewhere.
@@ -265,8 +274,8 @@ pub(super) fn anonymous_bindings(facts: &Facts) -> Result<Vec<(Binding, String, 
         .filter(|grant| !grant.is_default)
         .filter(is_anonymous)
         .filter_map(|grant| {
-            let rule = grant.rules.iter().find(|rule| !is_public(rule, grant.binding.namespace.as_deref()))?;
-            Some((grant.binding.clone(), grant.holder(), describe(rule)))
+            let wide = |rule: &&PolicyRule| !is_public(rule, grant.binding.namespace.as_deref());
+            Some((grant.binding.clone(), grant.holder(), in_words(grant.rules.iter().filter(wide))?))
         })
         .collect();
     found.sort();

@@ -74,7 +74,7 @@ fn headline(tree: &Tree, look: Look) -> String {
         Outcome::Ready | Outcome::Waiting => printable(&tree.status).into_owned(),
     };
     let since =
-        tree.since.as_ref().map(|since| format!("  {}", elapsed(since, tree.observed_at.0))).unwrap_or_default();
+        tree.since.as_ref().map(|since| format!("   {}", elapsed(since, tree.observed_at.0))).unwrap_or_default();
     format!("{}: {}{since}", printable(&tree.name), look.screen.paint(color, &word))
 }
 
@@ -103,7 +103,7 @@ fn add(step: &Step, is_last: bool, now: Timestamp, look: Look, lines: &mut Vec<S
         },
     );
     if let Some(since) = &step.since {
-        line = format!("{line}  {}", elapsed(since, now));
+        line = format!("{line}   {}", elapsed(since, now));
     }
     lines.push(line.trim_end().to_owned());
     let indent = if is_last { "   " } else { signs.trunk };

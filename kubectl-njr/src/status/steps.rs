@@ -64,6 +64,16 @@ fn without_echo(steps: &mut [Step]) {
         request.next = None;
         request.command = None;
     }
+    // Nor does a step that waits for the same as one before it need to say what to do about it.
+    let mut told: Vec<String> = Vec::new();
+    for step in others.iter_mut().filter(|step| matches!(step.state, State::Waiting | State::Failed)) {
+        if told.contains(&step.reason) {
+            step.next = None;
+            step.command = None;
+        } else {
+            told.push(step.reason.clone());
+        }
+    }
 }
 
 fn conditions_of(request: &NodeJoinRequest) -> &[Condition] {

@@ -78,6 +78,7 @@ type Spoil = fn(&mut Facts);
 #[case(ids::POLICIES, Verdict::Failed, "nodejoin-certificate-requests is missing", |f: &mut Facts| drop(list(&mut f.policies).remove(0)))]
 #[case(ids::POLICIES, Verdict::Failed, "failurePolicy differs", |f: &mut Facts| list(&mut f.policies)[0].spec.as_mut().unwrap().failure_policy = Some("Ignore".to_owned()))]
 #[case(ids::POLICY_BINDINGS, Verdict::Failed, "nothing enforces nodejoin-certificate-requests", |f: &mut Facts| drop(list(&mut f.policy_bindings).remove(0)))]
+#[case(ids::POLICY_BINDINGS, Verdict::Failed, "nothing enforces nodejoin-enrollment", add_policy)]
 #[case(ids::POLICY_BINDINGS, Verdict::Failed, "lacks Deny", |f: &mut Facts| list(&mut f.policy_bindings)[0].spec.as_mut().unwrap().validation_actions = Some(vec!["Audit".to_owned()]))]
 #[case(ids::CONTROLLER_DEPLOYMENT, Verdict::Failed, "0 of 2 available; Deployment does not", |f: &mut Facts| with_available(f, 0))]
 #[case(ids::CONTROLLER_DEPLOYMENT, Verdict::Warning, "1 of 2 available", |f: &mut Facts| with_available(f, 1))]
@@ -139,6 +140,11 @@ fn add_record(facts: &mut Facts) {
 
 fn bind(facts: &mut Facts, to: &str, subject: serde_json::Value) {
     list(&mut facts.cluster_role_bindings).push(object(binding("added", to, subject)));
+}
+
+/// A policy that the chart has only with some values, without its binding.
+fn add_policy(facts: &mut Facts) {
+    list(&mut facts.policies).push(object(json!({"metadata": {"name": "nodejoin-enrollment"}, "spec": {}})));
 }
 
 fn change_crd(facts: &mut Facts) {

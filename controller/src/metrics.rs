@@ -170,6 +170,22 @@ impl Metrics {
         self.cluster_info_writes.inc();
     }
 
+    /// Metrics with a sample of each, so that the documentation can list them with their labels: what has no sample is
+    /// not encoded.
+    pub fn example() -> Self {
+        let metrics = Self::new();
+        metrics.reconciled("", Duration::ZERO);
+        metrics.decided("", "", "");
+        metrics.stage_reached("", 0);
+        metrics.set_tokens_alive(0);
+        metrics.set_unsigned(0);
+        metrics.watch_error("");
+        metrics.api_request(&Method::GET, "", StatusCode::OK);
+        metrics.set_leader(true);
+        metrics.cluster_info_written();
+        metrics
+    }
+
     /// The metrics in OpenMetrics' text format.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
@@ -186,6 +202,14 @@ fn stage_histogram() -> Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_example_has_every_metric() {
+        let text = Metrics::example().encode().unwrap();
+        let registered = include_str!("metrics.rs").matches(" registry.register(").count();
+        // This line of the test has the words as well.
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE ")).count(), registered - 1, "{text}");
+    }
 
     #[test]
     fn metrics_are_encoded_with_their_labels() {

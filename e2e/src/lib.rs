@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod components;
 pub mod demo;
+pub mod first_node;
 pub mod helm;
 pub mod interrupt;
 pub mod lab;

@@ -3,17 +3,20 @@
 use std::fs;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use join_crds::generate::files;
 
-use crate::build::repository;
+use crate::build::{cargo, repository};
 
 pub fn write() -> anyhow::Result<ExitCode> {
     for (path, content) in files()? {
         fs::write(repository().join(path), content).with_context(|| format!("writing {path}"))?;
         println!("{path}");
     }
+    // Pages of the documentation come from the programs themselves, which xtask is not linked with.
+    let status = cargo().args(["run", "--quiet", "--package", "join-book", "--", "generate"]).status();
+    ensure!(status.context("starting cargo")?.success(), "join-book could not write its pages");
     Ok(ExitCode::SUCCESS)
 }
 

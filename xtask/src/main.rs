@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod demo;
+mod docs;
 mod generate;
 mod image;
 mod lab;
@@ -29,6 +30,8 @@ enum Command {
     Bench(bench::BenchCommand),
     /// Shows the main job: a machine joins a real cluster
     Demo(demo::DemoArguments),
+    /// Builds the documentation as a book
+    Docs(docs::DocsArguments),
     /// Makes the controller's container image as an archive, reproducibly and without a container engine
     Image(image::ImageArguments),
     /// Runs a real cluster in network namespaces
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(command) => bench::run(&command),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Docs(arguments) => docs::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::Test(arguments) => test::run(&arguments),

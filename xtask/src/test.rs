@@ -8,7 +8,7 @@ use clap::Args;
 use join_e2e::prerequisites;
 
 use crate::tools::CARGO_DENY;
-use crate::{build, generate, image};
+use crate::{build, docs, generate, image};
 
 #[derive(Args)]
 pub struct TestArguments {
@@ -31,12 +31,15 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
     stage("unit and property tests", &["test", "--workspace", "--lib", "--bins"])?;
     stage("integration tests", &["test", "--workspace", "--exclude", "join-e2e", "--test", "*"])?;
     stage("documentation tests", &["test", "--workspace", "--doc"])?;
+    println!("\n== the book");
+    docs::build(false)?;
     if !arguments.no_e2e {
         build::all_binaries()?;
         println!("\n== the controller's image, for the end-to-end suites");
         image::for_tests()?;
         stage("end to end: the lab", &["test", "--package", "join-e2e", "--test", "lab"])?;
         stage("end to end: joins", &["test", "--package", "join-e2e", "--test", "join"])?;
+        stage("end to end: the documentation", &["test", "--package", "join-e2e", "--test", "docs"])?;
     }
     println!("\nall tests passed in {:.1} minutes", began.elapsed().as_secs_f64() / 60.0);
     Ok(ExitCode::SUCCESS)

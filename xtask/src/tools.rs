@@ -12,21 +12,28 @@ use crate::build;
 pub struct Tool {
     name: &'static str,
     version: &'static str,
+    /// What of it is built.
+    features: &'static [&'static str],
 }
 
 /// Licences, bans and sources.
-pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", features: &[] };
+
+/// The documentation as a book. Without its own web server, which is most of it.
+pub const MDBOOK: Tool =
+    Tool { name: "mdbook", version: "0.5.4", features: &["--no-default-features", "--features=search"] };
 
 impl Tool {
     /// The program, after building it if need be.
     pub fn program(&self) -> anyhow::Result<PathBuf> {
-        let Self { name, version } = self;
+        let Self { name, version, features } = self;
         let root = Components::cache_folder().join(format!("tools/{name}-{version}"));
         let program = root.join("bin").join(name);
         if !program.is_file() {
             let step = Step::begin(format!("building {name} {version}"));
             let mut install = build::cargo();
             install.args(["install", "--quiet", "--locked", name, "--version", version, "--root"]).arg(&root);
+            install.args(*features);
             let status = install.status().context("starting cargo")?;
             ensure!(status.success(), "building {name} failed ({status})");
             step.done();

@@ -1,0 +1,56 @@
+//! The documentation, tried: the quickstart word for word in a fresh lab, and what the other pages show.
+//!
+//! A harness of its own, since all of it happens in one lab. A test that fails leaves the logs of everything in
+//! `target/e2e/<test>`.
+
+mod manual;
+mod quickstart;
+mod suite;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use join_e2e::prerequisites;
+use libtest_mimic::{Arguments, Failed, Trial};
+use suite::Suite;
+
+type Test = fn(&Suite) -> Result<(), Failed>;
+
+/// Every test, in the order in which they run. The quickstart leaves the lab as it found it.
+const TESTS: &[(&str, Test)] = &[
+    ("commands_are_understood_by_kubectl_and_helm", manual::commands_are_understood),
+    ("the_quickstart_is_followed_word_for_word", quickstart::is_followed_word_for_word),
+    ("objects_are_accepted_by_the_api_server", manual::objects_are_accepted),
+];
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // One lab: the tests take turns.
+    arguments.test_threads = Some(1);
+    if !arguments.list {
+        prerequisites::ensure()?;
+    }
+    let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
+    let trials = TESTS.iter().map(|(name, test)| {
+        let shared = Arc::clone(&shared);
+        Trial::test(*name, move || run(&shared, name, *test))
+    });
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    // The lab is removed before the exit code is given.
+    drop(shared);
+    Ok(conclusion.exit_code())
+}
+
+fn run(shared: &Mutex<Option<Suite>>, name: &str, test: Test) -> Result<(), Failed> {
+    let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    let suite = match &mut *slot {
+        Some(suite) => suite,
+        empty => empty.insert(Suite::start()?),
+    };
+    let Err(failure) = test(suite) else { return Ok(()) };
+    let message = failure.message().unwrap_or_default().to_owned();
+    let folder = suite.collect_logs(name);
+    // The next test starts from nothing: what this one left could be why it fails.
+    *slot = None;
+    Err(format!("{message}\nlogs: {folder}").into())
+}

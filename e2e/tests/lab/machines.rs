@@ -62,6 +62,14 @@ fn join_with_kubeadm(lab: &Lab, machine: &Machine<'_>) -> Result<(), Failed> {
     let mut create = lab.control_plane_command(&lab.components().kubernetes.join("kubeadm"))?;
     create.args(["token", "create", "--print-join-command"]);
     let line = command::run(&mut create)?.stdout;
+    let token = line.split_whitespace().skip_while(|word| *word != "--token").nth(1).ok_or("no token was printed")?;
+    let id = token.split('.').next().unwrap_or_default();
+    // kubeadm waits for kube-controller-manager's signature, too, but not for long.
+    wait_until(&format!("the signature for token {id}"), PATIENCE, || {
+        let output = ["get", "configmap", "cluster-info", "--namespace", "kube-public", "--output=yaml"];
+        let text = lab.kubectl_output(&output).map_err(|failure| failure.to_string())?;
+        if text.contains(&format!("jws-kubeconfig-{id}:")) { Ok(()) } else { Err("not there yet".to_owned()) }
+    })?;
     let words: Vec<&str> = line.split_whitespace().chain(["--ignore-preflight-errors=SystemVerification"]).collect();
     machine.run(&words)?;
     Ok(())

@@ -46,7 +46,8 @@ pub enum Refusal {
     Unknown,
     /// Its owner lacks the right.
     #[error(
-        "{0:?} may not get the URL /metrics; bind a ClusterRole with nonResourceURLs [\"/metrics\"] and verbs [\"get\"]"
+        "{0:?} may not get the URL /metrics; bind it to the ClusterRole nodejoin:metrics-reader, or to any with \
+         nonResourceURLs [\"/metrics\"] and verbs [\"get\"]"
     )]
     Forbidden(String),
     /// It cannot be found out.

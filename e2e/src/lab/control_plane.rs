@@ -260,11 +260,5 @@ pub(super) fn mount_memory(place: &Path) -> Result<(), Error> {
         .map_err(|failure| at(place)(failure.into()))
 }
 
-/// Who did what, without contents: enough to count requests and to name who approved.
-const AUDIT_POLICY: &str = "\
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-- level: Metadata
-";
+/// The policy of the documentation: whoever applies it sees what the tests see.
+const AUDIT_POLICY: &str = include_str!("../../../docs/audit-policy.yaml");

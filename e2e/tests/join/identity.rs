@@ -76,7 +76,7 @@ pub fn another_name(suite: &Suite) -> Result<(), Failed> {
     Ok(())
 }
 
-fn client_with_token(suite: &Suite, token: &str) -> Result<Client, Failed> {
+pub fn client_with_token(suite: &Suite, token: &str) -> Result<Client, Failed> {
     let file = tempfile::NamedTempFile::new()?;
     suite.lab().write_kubeconfig(file.path(), token)?;
     Ok(suite.block_on(suite.lab().client_of(file.path().to_owned()))?)
@@ -93,7 +93,7 @@ fn announce(suite: &Suite, client: &Client, name: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn csr(name: &str, signer: &str, usages: &[&str], request: Vec<u8>) -> CertificateSigningRequest {
+pub fn csr(name: &str, signer: &str, usages: &[&str], request: Vec<u8>) -> CertificateSigningRequest {
     CertificateSigningRequest {
         metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
         spec: CertificateSigningRequestSpec {

@@ -4,13 +4,17 @@
 //! the logs of everything in `target/e2e/<test>`.
 
 mod agent;
+mod audit;
+mod beside_kcm;
 mod crash;
 mod files;
 mod happy;
 mod identity;
 mod input;
 mod kubeadm;
+mod metrics;
 mod policies;
+mod signer;
 mod support;
 
 use std::process::ExitCode;
@@ -60,6 +64,23 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     (KubernetesMinor::V1_37, "an_api_server_that_restarts_is_survived", crash::an_api_server_that_restarts_is_survived),
     (KubernetesMinor::V1_37, "a_withdrawn_request_leaves_nothing", agent::a_withdrawn_request_leaves_nothing),
     (KubernetesMinor::V1_37, "a_reboot_is_survived", agent::a_reboot_is_survived),
+    (KubernetesMinor::V1_37, "a_join_can_be_told_from_the_audit_log", audit::a_join_can_be_told_from_the_audit_log),
+    (
+        KubernetesMinor::V1_37,
+        "metrics_are_for_those_who_may_read_them",
+        metrics::metrics_are_for_those_who_may_read_them,
+    ),
+    (
+        KubernetesMinor::V1_37,
+        "the_default_approval_does_not_reach_our_tokens",
+        beside_kcm::the_default_approval_does_not_reach_our_tokens,
+    ),
+    (KubernetesMinor::V1_37, "signatures_agree_in_the_end", beside_kcm::signatures_agree_in_the_end),
+    (
+        KubernetesMinor::V1_37,
+        "a_missing_signer_is_named_until_it_is_back",
+        signer::a_missing_signer_is_named_until_it_is_back,
+    ),
     (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),
     (KubernetesMinor::V1_35, "on_1_35_the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
 ];

@@ -16,7 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use libtest_mimic::Failed;
 
 /// How long anything that should happen may take before a test fails.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The name under which the controller runs, unless a test starts its own.
 pub const CONTROLLER: &str = "controller";
@@ -78,6 +78,11 @@ impl Suite {
     /// Runs a future to its end.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
+    }
+
+    /// Starts a future that runs beside the test.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+        self.runtime.spawn(future)
     }
 
     /// A machine without an agent.

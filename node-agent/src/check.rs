@@ -1,59 +1,184 @@
-//! `join-agent check`: the checks of a join, as far as they need neither the cluster nor a request.
+//! `join-agent check`: this machine's checks, with or without a configuration, before a join and after it.
 
-use join_crds::{Check, CheckResult};
+use std::path::Path;
 
-use crate::config::{Configuration, Discovery};
+use join_checks::{Finding, Report};
+
+use crate::checks::beforehand::Beforehand;
+use crate::checks::catalogue::CONFIGURATION;
+use crate::checks::health::Health;
+use crate::checks::reach::{self, Proof};
+use crate::checks::{self, Authorities, Expected, Place, kernel, name};
+use crate::config::{self, Configuration, DEFAULT_PATH, Discovery, Surroundings};
+use crate::discovery;
 use crate::identity::Identity;
-use crate::kubelet::{self, Systemd};
-use crate::{files, host, preflight};
+use crate::kubelet::Systemd;
+use crate::member::{self, Membership};
+use crate::{files, host};
 
-/// Looks at the machine and judges it; changes nothing. The request's waivers are not known here.
-pub async fn checks(configuration: &Configuration) -> Result<Vec<Check>, kubelet::Error> {
-    let (systemd, version) = tokio::join!(Systemd::connect(), host::kubelet_version());
-    let facts = preflight::observe(files::DEFAULT_CRI_SOCKET, version, &systemd?).await;
-    let endpoint = match &configuration.discovery {
-        Discovery::Token { endpoint, .. } => endpoint,
-        Discovery::File { kubeconfig, .. } => &kubeconfig.endpoint,
-    };
-    let expected = preflight::Expected {
-        machine_key: Identity::existing_pin(&configuration.state_directory),
-        endpoint: endpoint.ip(),
-        ..preflight::Expected::default()
-    };
-    Ok(preflight::judge(&facts, &expected))
+/// What is asked for on the command line.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// The configuration file.
+    pub path: &'a Path,
+    /// Whether a configuration without pins is accepted.
+    pub allow_unsafe_discovery: bool,
+    /// The container runtime's socket.
+    pub cri_socket: Option<&'a str>,
+    /// Checks whose failure does not matter.
+    pub ignore: &'a [String],
 }
 
-/// The checks as lines for a terminal.
-pub fn text(checks: &[Check]) -> String {
-    let line = |check: &Check| {
-        let mark = match check.result {
-            CheckResult::Passed => "passed ",
-            CheckResult::Warning => "warning",
-            CheckResult::Failed => "FAILED ",
-            CheckResult::Skipped => "skipped",
-        };
-        let message = check.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-        format!("{mark}  {}{message}\n", check.name)
+/// Looks at the machine and judges it; changes nothing.
+pub async fn run(question: &Question<'_>) -> Report {
+    let hostname = host::hostname();
+    let surroundings =
+        Surroundings { hostname: hostname.clone(), allow_unsafe_discovery: question.allow_unsafe_discovery };
+    let loaded = Configuration::load(question.path, &surroundings);
+    let told = configured(question.path, loaded.as_ref());
+    let configuration = loaded.ok();
+    if let Some(configuration) = &configuration
+        && let Some(membership) = Membership::current(&configuration.state_directory, &configuration.node_name)
+    {
+        return of_member(configuration, &membership, told, question.ignore).await;
+    }
+    before(question, configuration.as_ref(), &hostname, told).await
+}
+
+/// No file in the usual place is no fault: a machine can be checked before anything was brought to it.
+fn configured(path: &Path, loaded: Result<&Configuration, &config::Error>) -> Finding {
+    match loaded {
+        Ok(configuration) => {
+            CONFIGURATION.passed(format!("this machine is to be the node {}", configuration.node_name.as_str()))
+        }
+        Err(config::Error::Read { path: missing, source })
+            if source.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_PATH) && missing == path =>
+        {
+            CONFIGURATION.skipped(format!("there is no {DEFAULT_PATH}"))
+        }
+        Err(error) => CONFIGURATION.failed(error.to_string()),
+    }
+}
+
+/// The checks of a machine that is no node yet.
+async fn before(
+    question: &Question<'_>,
+    configuration: Option<&Configuration>,
+    hostname: &str,
+    told: Finding,
+) -> Report {
+    let own_name = hostname.trim().to_lowercase();
+    let node_name = configuration.map_or(own_name.as_str(), |configuration| configuration.node_name.as_str());
+    let (systemd, version, kernel, resolved, reach) = tokio::join!(
+        Systemd::connect(),
+        host::kubelet_version(),
+        tokio::task::spawn_blocking(kernel::observe),
+        name::look_up(node_name),
+        reach(configuration),
+    );
+    let authorities = authorities(configuration, reach.as_ref());
+    let none = Vec::new();
+    let expected = Expected {
+        node_name: Some(node_name),
+        machine_key: configuration.and_then(|configuration| Identity::existing_pin(&configuration.state_directory)),
+        authorities,
+        endpoint: configuration.map(endpoint),
+        node_addresses: configuration.map_or(&none, |configuration| &configuration.node_addresses),
+        ..Expected::default()
     };
-    checks.iter().map(line).collect()
+    let place = Place {
+        cri_socket: question.cri_socket.unwrap_or(files::DEFAULT_CRI_SOCKET),
+        kubelet_version: version,
+        systemd: systemd.as_ref().map_err(ToString::to_string),
+        hostname,
+    };
+    let beforehand = Beforehand { kernel: kernel.ok(), name: Some(resolved), reach: reach.clone() };
+    let facts = checks::observe(place, &expected, beforehand).await;
+    let mut report = checks::judge(&facts, &expected, question.ignore);
+    report.checks.insert(0, told);
+    checks::waived(report.checks, question.ignore)
+}
+
+fn endpoint(configuration: &Configuration) -> &join_trust::endpoint::Endpoint {
+    match &configuration.discovery {
+        Discovery::Token { endpoint, .. } => endpoint,
+        Discovery::File { kubeconfig, .. } => &kubeconfig.endpoint,
+    }
+}
+
+/// The way to the API server, as discovery will go it.
+async fn reach(configuration: Option<&Configuration>) -> Option<reach::Facts> {
+    match &configuration?.discovery {
+        Discovery::Token { endpoint, token, trust } => Some(reach::observe(endpoint, Proof::Token(token, trust)).await),
+        Discovery::File { path, kubeconfig } => {
+            let ca = discovery::authorities_of_file(path, kubeconfig);
+            Some(match ca {
+                Ok(ca) => reach::observe(&kubeconfig.endpoint, Proof::Authorities(&ca)).await.with_authorities(ca),
+                Err(error) => reach::Facts::without_authorities(&error.to_string()),
+            })
+        }
+    }
+}
+
+/// What is known of the cluster's authorities: all, where the way to the API server was gone to its end.
+fn authorities<'a>(configuration: Option<&'a Configuration>, reach: Option<&'a reach::Facts>) -> Authorities<'a> {
+    use join_trust::ca_bundle::CaTrust;
+    if let Some(ca) = reach.and_then(|reach| reach.authorities.as_ref()) {
+        return Authorities::Known(ca);
+    }
+    match configuration.map(|configuration| &configuration.discovery) {
+        Some(Discovery::Token { trust: CaTrust::Pinned(pins), .. }) => Authorities::Pinned(pins),
+        _ => Authorities::Unknown,
+    }
+}
+
+/// The checks of a machine that is a node already.
+async fn of_member(configuration: &Configuration, membership: &Membership, told: Finding, ignore: &[String]) -> Report {
+    let mut health = Health::new(configuration.node_name.clone());
+    health.look().await;
+    if let Some(cluster) = member::cluster(membership)
+        && let Ok(client) = member::client(&cluster)
+    {
+        health.ask(&client).await;
+    }
+    let mut checks = vec![Finding { observed: format!("this machine is the node {}", membership.node_name), ..told }];
+    checks.extend(health.report(None).unwrap_or_default().checks);
+    checks::waived(checks, ignore)
 }
 
 #[cfg(test)]
 mod tests {
+    use join_checks::Verdict::{Failed, Skipped};
+
     use super::*;
 
     #[test]
-    fn each_check_has_its_line() {
-        let check = |name: &str, result, message: Option<&str>| Check {
-            name: name.to_owned(),
-            result,
-            message: message.map(str::to_owned),
+    fn only_a_file_that_was_not_asked_for_may_be_missing() {
+        let missing = |path: &str| {
+            let error = Configuration::load(Path::new(path), &Surroundings::default()).unwrap_err();
+            configured(Path::new(path), Err(&error)).verdict
         };
-        let checks = [
-            check("CRI", CheckResult::Passed, None),
-            check("Swap", CheckResult::Warning, Some("swap is on")),
-            check("Port-10250", CheckResult::Failed, Some("in use")),
-        ];
-        assert_eq!(text(&checks), "passed   CRI\nwarning  Swap: swap is on\nFAILED   Port-10250: in use\n");
+        assert_eq!(missing("/nonexistent/config.yaml"), Failed);
+        let not_found = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = |path: &str| config::Error::Read { path: path.into(), source: not_found() };
+        assert_eq!(configured(Path::new(DEFAULT_PATH), Err(&error(DEFAULT_PATH))).verdict, Skipped);
+        // A file that the configuration names is another matter.
+        assert_eq!(configured(Path::new(DEFAULT_PATH), Err(&error("/etc/token"))).verdict, Failed);
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_a_configuration_can_be_checked() {
+        let question = Question {
+            path: Path::new("/nonexistent/config.yaml"),
+            allow_unsafe_discovery: false,
+            cri_socket: Some("/nonexistent/runtime.sock"),
+            ignore: &[],
+        };
+        let report = run(&question).await;
+        assert!(!report.is_good());
+        let verdict = |id| report.checks.iter().find(|finding| finding.id == id).map(|finding| finding.verdict);
+        assert_eq!(verdict("Configuration"), Some(Failed));
+        assert_eq!(verdict("CRI"), Some(Failed));
+        assert_eq!(verdict("APIServerTCP"), Some(Skipped));
     }
 }

@@ -37,13 +37,19 @@ pub enum Command {
         #[arg(long, short, value_enum, default_value = "text")]
         output: Output,
     },
-    /// Checks the configuration file and this machine; changes nothing
+    /// Checks whether this machine can become a node, or is a sound one; changes nothing. Exit code 1 when a check failed
     Check {
         #[command(flatten)]
         configuration: ConfigurationArguments,
         /// How to print it
-        #[arg(long, short, value_enum, default_value = "text")]
-        output: Output,
+        #[arg(long, short, value_enum, default_value = "table")]
+        output: CheckOutput,
+        /// Checks whose failure does not matter, by name; `all` names every one
+        #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+        ignore_preflight_errors: Vec<String>,
+        /// The container runtime's socket; containerd's when not given
+        #[arg(long, value_name = "SOCKET")]
+        cri_socket: Option<String>,
     },
     /// Prints the version
     Version,
@@ -64,6 +70,27 @@ pub struct ConfigurationArguments {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// How checks are printed.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum CheckOutput {
+    /// Every check, and what to do where one did not pass
+    Table,
+    /// Only what did not pass, a line each
+    Short,
+    /// For programs
+    Json,
+}
+
+impl From<CheckOutput> for join_checks::Format {
+    fn from(output: CheckOutput) -> Self {
+        match output {
+            CheckOutput::Table => Self::Table,
+            CheckOutput::Short => Self::Short,
+            CheckOutput::Json => Self::Json,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Bytes;
 use join_trust::ca_bundle::CaBundle;
 use join_trust::endpoint::Endpoint;
 use kube::client::Body;
@@ -120,27 +121,52 @@ pub async fn get_limited<T: DeserializeOwned>(
     path: &str,
     limit: usize,
 ) -> Result<T, CallError> {
-    let unexpected = |seen: String| CallError {
+    ask_limited(client, tried, path, limit).await?.object(tried)
+}
+
+/// What a server answered to one question.
+#[derive(Debug)]
+pub struct Answer {
+    code: StatusCode,
+    /// The server's clock, as it gave it.
+    pub date: Option<String>,
+    body: Bytes,
+}
+
+impl Answer {
+    /// The object in the answer, or the refusal that it is.
+    pub fn object<T: DeserializeOwned>(&self, tried: &str) -> Result<T, CallError> {
+        if self.code.is_success() {
+            return serde_json::from_slice(&self.body)
+                .map_err(|error| unexpected(tried, format!("the answer is not read: {error}")));
+        }
+        let status = serde_json::from_slice::<Status>(&self.body).unwrap_or_default();
+        Err(explain(tried, &kube::Error::Api(Status { code: self.code.as_u16(), ..status }.boxed())))
+    }
+}
+
+/// Asks a server that need not be the API server yet, and takes any answer of at most `limit` bytes.
+pub async fn ask_limited(client: &Client, tried: &str, path: &str, limit: usize) -> Result<Answer, CallError> {
+    let request = Request::get(path).header(header::ACCEPT, "application/json").body(Body::empty());
+    let request = request.map_err(|error| unexpected(tried, error.to_string()))?;
+    let work = async {
+        let answer = client.send(request).await.map_err(|error| explain(tried, &error))?;
+        let code = answer.status();
+        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let body = Limited::new(answer.into_body(), limit).collect().await;
+        let body = body.map_err(|error| unexpected(tried, format!("the answer cannot be read: {error}")))?.to_bytes();
+        Ok(Answer { code, date, body })
+    };
+    tokio::time::timeout(CALL_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(no_answer(tried)))
+}
+
+fn unexpected(tried: &str, seen: String) -> CallError {
+    CallError {
         tried: tried.to_owned(),
         seen,
         remedy: "this does not look like a Kubernetes API server: check the address and port",
         temporary: true,
-    };
-    let request = Request::get(path).header(header::ACCEPT, "application/json").body(Body::empty());
-    let request = request.map_err(|error| unexpected(error.to_string()))?;
-    let work = async {
-        let answer = client.send(request).await.map_err(|error| explain(tried, &error))?;
-        let code = answer.status();
-        let body = Limited::new(answer.into_body(), limit).collect().await;
-        let body = body.map_err(|error| unexpected(format!("the answer cannot be read: {error}")))?.to_bytes();
-        if code.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|error| unexpected(format!("the answer is not read: {error}")));
-        }
-        let status = serde_json::from_slice::<Status>(&body).unwrap_or_default();
-        Err(explain(tried, &kube::Error::Api(Status { code: code.as_u16(), ..status }.boxed())))
-    };
-    tokio::time::timeout(CALL_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(no_answer(tried)))
+    }
 }
 
 fn no_answer(tried: &str) -> CallError {

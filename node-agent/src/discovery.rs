@@ -126,15 +126,31 @@ async fn fetch(client: &Client, endpoint: &Endpoint) -> Result<BTreeMap<String, 
     Ok(get_limited::<ConfigMap>(client, &tried, &path, MAX_ANSWER).await?.data.unwrap_or_default())
 }
 
-async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
-    let wrong = |reason: String| Error::File { path: path.display().to_string(), reason };
+/// The certificate authorities that a discovery file trusts.
+pub fn authorities_of_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<CaBundle, Error> {
+    let ca = kubeconfig.ca.as_ref().ok_or_else(|| wrong_file(path, "names no certificate authority".to_owned()))?;
+    CaBundle::parse_pem(&material(path, ca)?).map_err(|error| wrong_file(path, error.to_string()))
+}
+
+fn wrong_file(path: &Path, reason: String) -> Error {
+    Error::File { path: path.display().to_string(), reason }
+}
+
+/// What stands in a discovery file, or in a file that it names.
+fn material(path: &Path, material: &Material) -> Result<Zeroizing<Vec<u8>>, Error> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let read = |material: &Material| match material {
+    match material {
         Material::Inline(bytes) => Ok(bytes.clone()),
-        Material::File(name) => read_small(&folder.join(name)).map_err(|error| wrong(format!("{name}: {error}"))),
-    };
-    let ca = kubeconfig.ca.as_ref().ok_or_else(|| wrong("names no certificate authority".to_owned()))?;
-    let ca = CaBundle::parse_pem(&read(ca)?).map_err(|error| wrong(error.to_string()))?;
+        Material::File(name) => {
+            read_small(&folder.join(name)).map_err(|error| wrong_file(path, format!("{name}: {error}")))
+        }
+    }
+}
+
+async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
+    let wrong = |reason: String| wrong_file(path, reason);
+    let read = |one: &Material| material(path, one);
+    let ca = authorities_of_file(path, kubeconfig)?;
     let cluster = Cluster { endpoint: kubeconfig.endpoint.clone(), ca };
     let (certificate, key);
     let identity = match &kubeconfig.credentials {

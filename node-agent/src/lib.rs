@@ -10,15 +10,17 @@
 //!                     certificate ─▶ files ─▶ kubelet ─▶ healthz ─▶ the node's own identity
 //! ```
 //!
-//! What is decided or rendered is in pure code ([`files`], [`config`], [`decision`], [`preflight::judge`]); what touches the API, the
+//! What is decided or rendered is in pure code ([`files`], [`config`], [`decision`], the `judge` of [`checks`]); what touches the API, the
 //! disk or systemd is apart from it.
 
 pub mod announce;
 pub mod atomic_file;
 pub mod check;
+pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod cri;
 pub mod decision;
 pub mod discovery;
 pub mod files;
@@ -32,6 +34,5 @@ pub mod lock;
 pub mod member;
 pub mod mounts;
 pub mod own_request;
-pub mod preflight;
 pub mod report;
 pub mod run;

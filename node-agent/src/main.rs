@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use join_agent::cli::{Arguments, Command, ConfigurationArguments, LogFormat, Output};
+use join_agent::cli::{Arguments, CheckOutput, Command, ConfigurationArguments, LogFormat, Output};
 use join_agent::config::{Configuration, Surroundings};
 use join_agent::journal::CrashSwitch;
 use join_agent::local_status::LocalStatus;
-use join_agent::member::Membership;
-use join_agent::{check, host, preflight, run};
+use join_agent::{check, host, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,7 +22,15 @@ fn main() -> ExitCode {
             serve(&configuration, &log_level, log_format, CrashSwitch::after(crash_after_writes))
         }
         Command::Status { output } => print_status(output),
-        Command::Check { configuration, output } => print_checks(&configuration, output),
+        Command::Check { configuration, output, ignore_preflight_errors, cri_socket } => {
+            let question = check::Question {
+                path: &configuration.config,
+                allow_unsafe_discovery: configuration.allow_unsafe_discovery,
+                cri_socket: cri_socket.as_deref(),
+                ignore: &ignore_preflight_errors,
+            };
+            print_checks(&question, output)
+        }
         Command::Version => {
             println!("join-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
@@ -44,25 +51,15 @@ fn load(arguments: &ConfigurationArguments) -> Result<(Configuration, String), F
     Ok((Configuration::load(&arguments.config, &surroundings)?, hostname))
 }
 
-/// Checks what can be checked without the cluster. Exit code 1 tells that something would stop a join.
-fn print_checks(arguments: &ConfigurationArguments, output: Output) -> Result<ExitCode, Failure> {
-    let (configuration, _) = load(arguments)?;
-    let node = configuration.node_name.as_str();
-    if Membership::current(&configuration.state_directory, &configuration.node_name).is_some() {
-        println!("the configuration is sound; this machine is the node {node} already");
-        return Ok(ExitCode::SUCCESS);
-    }
+/// Exit code 1 tells that something would stop a join, or that the node is not sound.
+fn print_checks(question: &check::Question<'_>, output: CheckOutput) -> Result<ExitCode, Failure> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let checks = runtime.block_on(check::checks(&configuration))?;
-    match output {
-        Output::Text => {
-            println!("the configuration is sound; this machine is to be the node {node}");
-            print!("{}", check::text(&checks));
-        }
-        Output::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
-    }
-    let is_sound = preflight::failures(&checks).is_empty();
-    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let report = runtime.block_on(check::run(question));
+    // A lookup that nobody answers must not keep the program waiting at its end.
+    runtime.shutdown_background();
+    print!("{}", report.render(output.into()));
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn serve(

@@ -1,16 +1,21 @@
 //! The machine is the node: the agent goes on with the node's own certificate, and keeps its part of the request true.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use join_crds::{AgentStep, NodeJoinRequest, Versions};
 use join_trust::names::NodeName;
 use join_trust::pin::PublicKeyPin;
 use kube::Client;
 use serde::{Deserialize, Serialize};
+use tokio::time::MissedTickBehavior;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::atomic_file;
+use crate::checks::health::{Health, LOOK};
+use crate::checks::pace::Pace;
 use crate::connection::{self, As, Server};
 use crate::discovery::Cluster;
 use crate::files::{CA_CRT, CLIENT_PEM, KUBELET_CONF};
@@ -72,7 +77,7 @@ impl Membership {
 }
 
 /// The first certificate in PEM text, as DER.
-fn certificate(pem: &[u8]) -> Option<Vec<u8>> {
+pub fn certificate(pem: &[u8]) -> Option<Vec<u8>> {
     let blocks = pem::parse_many(pem).ok()?;
     blocks.into_iter().find(|block| block.tag() == "CERTIFICATE").map(pem::Pem::into_contents)
 }
@@ -101,38 +106,75 @@ pub fn cluster(membership: &Membership) -> Option<Cluster> {
     Some(Cluster { endpoint: join_trust::endpoint::Endpoint::parse(&membership.endpoint).ok()?, ca })
 }
 
-/// Watches the node's own request until the kubelet has renewed its certificate, the watch is lost, or the machine is no
-/// member any more. `say` is told what gets in the way, and `None` when nothing does.
-pub async fn follow(
-    membership: &Membership,
-    cluster: &Cluster,
-    versions: &Versions,
-    addresses: &[String],
-    say: impl Fn(Option<&str>),
-) -> Result<(), Error> {
-    let client = client(cluster)?;
+/// What of the node is followed, and told to whom.
+pub struct Followed<'a> {
+    /// The membership.
+    pub membership: &'a Membership,
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// What runs on the machine.
+    pub versions: &'a Versions,
+    /// Addresses to report.
+    pub addresses: &'a [String],
+    /// When results of the checks are written; outlives a watch that is lost, so that its bound holds.
+    pub pace: &'a RefCell<Pace>,
+}
+
+/// Watches the node and its own request until the kubelet has renewed its certificate, the watch is lost, or the machine is
+/// no member any more. `say` is told what is wrong, and `None` when nothing is.
+pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Option<&str>)) -> Result<(), Error> {
+    let client = client(followed.cluster)?;
     let generation_of_certificate = std::fs::read_link(CLIENT_PEM).ok();
-    let mut own = OwnRequest::watch(&client, &membership.node_name);
+    let mut own = OwnRequest::watch(&client, node.as_str());
+    let mut seen = std::pin::pin!(Health::watch(&client, node));
+    let mut health = Health::new(node.clone());
     let mut renewal = tokio::time::interval(RENEWAL_CHECK);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut trouble_of_watch = None;
     loop {
         tokio::select! {
-            news = own.news() => match news? {
-                News::Trouble(error) => say(Some(&error)),
-                News::Request => {
-                    say(None);
-                    if let Some(request) = own.known().filter(|request| needs_report(request, membership)) {
-                        let mut reporter = Reporter::new(client.clone(), request, versions, addresses.to_vec());
-                        keep_history(&mut reporter, request);
-                        reporter.step(AgentStep::Joined, None).await;
-                    }
-                }
-            },
+            news = own.news() => {
+                trouble_of_watch = match news? {
+                    News::Trouble(error) => Some(error),
+                    News::Request => None,
+                };
+                followed.report(&client, own.known(), &health).await;
+            }
+            Some(event) = seen.next() => health.see(event),
+            _ = look.tick() => {
+                health.look().await;
+                followed.report(&client, own.known(), &health).await;
+            }
             _ = renewal.tick() => {
                 if std::fs::read_link(CLIENT_PEM).ok() != generation_of_certificate || !Path::new(KUBELET_CONF).exists() {
                     return Ok(());
                 }
             }
         }
+        say(trouble_of_watch.clone().or_else(|| health.trouble()).as_deref());
+    }
+}
+
+impl Followed<'_> {
+    /// Reports when the request does not say yet that its present generation was carried out, and when the checks have
+    /// come out otherwise for long enough.
+    async fn report(&self, client: &Client, request: Option<&NodeJoinRequest>, health: &Health) {
+        let Some(request) = request.filter(|request| request.uid() == self.membership.request_uid) else { return };
+        let checks = health.checks(request);
+        let written = request.status.as_ref().and_then(|status| status.agent.as_ref()).map(|agent| &agent.checks);
+        let written = written.map(Vec::as_slice).unwrap_or_default();
+        let have_changed =
+            checks.as_ref().is_some_and(|checks| self.pace.borrow_mut().is_due(checks, written, Instant::now()));
+        if !have_changed && !needs_report(request, self.membership) {
+            return;
+        }
+        let mut reporter = Reporter::new(client.clone(), request, self.versions, self.addresses.to_vec());
+        keep_history(&mut reporter, request);
+        if let Some(checks) = checks.filter(|_| have_changed) {
+            reporter.checks(&checks);
+        }
+        reporter.step(AgentStep::Joined, None).await;
     }
 }
 
@@ -150,6 +192,8 @@ fn keep_history(reporter: &mut Reporter, request: &NodeJoinRequest) {
     if let Some(agent) = request.status.as_ref().and_then(|status| status.agent.as_ref()) {
         reporter.checks(&agent.checks);
         reporter.observations(&agent.observations);
+        let versions = agent.versions.as_ref();
+        reporter.container_runtime(versions.and_then(|versions| versions.container_runtime.clone()));
     }
 }
 

@@ -49,6 +49,13 @@ impl Reporter {
         self.status.checks = checks.to_vec();
     }
 
+    /// Takes the container runtime's name and version into the next report.
+    pub fn container_runtime(&mut self, runtime: Option<String>) {
+        if let (Some(versions), Some(runtime)) = (&mut self.status.versions, runtime) {
+            versions.container_runtime = Some(runtime);
+        }
+    }
+
     /// Takes what was observed earlier into the next report.
     pub fn observations(&mut self, observations: &[Observation]) {
         self.status.observations = observations.to_vec();

@@ -1,6 +1,6 @@
 //! The service: from a configuration to a node, and then on with the node.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::Path;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
+use crate::checks::beforehand::Keeper;
+use crate::checks::pace::Pace;
 use crate::config::Configuration;
 use crate::decision::{Decision, decide};
 use crate::discovery::{self, Discovered};
@@ -17,7 +19,7 @@ use crate::journal::{self, CrashSwitch, JoinStep, Journal, Root};
 use crate::kubelet::{self, Systemd};
 use crate::local_status::{self, LocalStep, Publisher};
 use crate::lock::{self, StateLock};
-use crate::member::{self, Membership};
+use crate::member::{self, Followed, Membership};
 use crate::own_request::{self, News, OwnRequest};
 use crate::{announce, files, host};
 
@@ -66,6 +68,8 @@ struct Service {
     /// Whether the kubelet was seen to run since this program started. It is started once, to end a join that was
     /// interrupted or after a boot; from then on an administrator may stop it.
     kubelet_was_started: Cell<bool>,
+    /// When results of the checks of a node are written.
+    pace: RefCell<Pace>,
     /// For tests: ends the agent after a chosen write.
     crash: CrashSwitch,
 }
@@ -77,7 +81,15 @@ pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwi
     let key = identity.machine.pin().to_string();
     let node = configuration.node_name.as_str().to_owned();
     let status = Publisher::new(Path::new(local_status::PATH), &node, &key);
-    let service = Service { configuration, hostname, identity, status, kubelet_was_started: Cell::new(false), crash };
+    let service = Service {
+        configuration,
+        hostname,
+        identity,
+        status,
+        kubelet_was_started: Cell::new(false),
+        pace: RefCell::default(),
+        crash,
+    };
     tracing::info!(node, key, "the agent has started");
     // Ready means: the configuration is sound and the keys are there. The cluster may be down for days.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -157,7 +169,14 @@ impl Service {
                 self.status.say(LocalStep::Joined, &format!("{joined}; {error}"));
             }
         };
-        Ok(member::follow(membership, &cluster, &host::versions().await, &addresses, say).await?)
+        let followed = Followed {
+            membership,
+            cluster: &cluster,
+            versions: &host::versions().await,
+            addresses: &addresses,
+            pace: &self.pace,
+        };
+        Ok(Box::pin(member::follow(&followed, &self.configuration.node_name, say)).await?)
     }
 
     fn open_journal(&self) -> Result<Journal, journal::Error> {
@@ -179,11 +198,14 @@ impl Service {
         let announcement = self.announce(&discovered, &addresses).await?;
         let reported: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
         let systemd = Systemd::connect().await?;
+        let beforehand = Keeper::new(self.node(), &discovered.cluster);
         let prepared = Prepared {
             identity: &self.identity,
             node_name: &self.configuration.node_name,
             hostname: &self.hostname,
             addresses: &reported,
+            node_addresses: &self.configuration.node_addresses,
+            beforehand: &beforehand,
             cluster: &discovered.cluster,
             systemd: &systemd,
             versions: &versions,
@@ -196,6 +218,7 @@ impl Service {
         tokio::select! {
             joined = Box::pin(joined) => joined,
             failed = Box::pin(announced) => failed.map(|never| match never {}),
+            never = Box::pin(beforehand.keep()) => match never {},
         }
     }
 

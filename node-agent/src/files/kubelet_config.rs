@@ -53,6 +53,8 @@ struct Networking {
     dns_domain: Option<String>,
     #[serde(default)]
     service_subnet: Option<String>,
+    #[serde(default)]
+    pod_subnet: Option<String>,
 }
 
 fn default_certificates_dir() -> String {
@@ -72,6 +74,13 @@ impl ClusterConfiguration {
             return Err(wrong(reason));
         }
         Ok(parsed)
+    }
+
+    /// The networks of Services and pods, as far as they are configured and understood.
+    pub fn networks(&self) -> Vec<ipnet::IpNet> {
+        let given = [&self.networking.service_subnet, &self.networking.pod_subnet];
+        let given = given.into_iter().flatten().flat_map(|networks| networks.split(','));
+        given.filter_map(|network| network.trim().parse().ok()).collect()
     }
 
     /// The version of the control plane, for example `v1.37.2`.

@@ -7,11 +7,12 @@
 mod certificate;
 mod write;
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use join_crds::vocabulary::client_csr_name;
-use join_crds::{AgentStep, Check, NodeJoinRequest, Versions};
+use join_crds::{AgentStep, Check, CheckResult, NodeJoinRequest, Versions};
 use join_trust::ca_bundle::{CaBundleError, CaTrust};
 use join_trust::credentials::{CredentialsError, JoinCredentials};
 use join_trust::names::NodeName;
@@ -20,6 +21,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::{Api, Client};
 use secrecy::SecretString;
 
+use crate::atomic_file;
+use crate::checks::{self, Authorities, Expected, KubeletSettings, Place, beforehand};
 use crate::connection::{self, As, CallError, Server, SetupError, call};
 use crate::discovery::{self, Cluster};
 use crate::files::{self, ClusterConfiguration, Inputs, Rendered};
@@ -29,7 +32,6 @@ use crate::kubelet::{self, Systemd};
 use crate::local_status::{LocalStep, Publisher};
 use crate::member::{self, Membership};
 use crate::report::Reporter;
-use crate::{atomic_file, preflight};
 
 /// How long discovery with the request's own token is tried: its signature is in cluster-info before it is sealed, but
 /// kube-controller-manager's signer may take it out for a moment.
@@ -108,6 +110,10 @@ pub struct Prepared<'a> {
     pub hostname: &'a str,
     /// Addresses to report.
     pub addresses: &'a [String],
+    /// The addresses that the agent's configuration gives to the machine.
+    pub node_addresses: &'a [IpAddr],
+    /// What takes long to see of the machine.
+    pub beforehand: &'a beforehand::Keeper<'a>,
     /// The cluster that discovery found.
     pub cluster: &'a Cluster,
     /// A connection to systemd.
@@ -201,9 +207,24 @@ async fn ask(
     machine.status.say(LocalStep::Joining, "checking this machine and the cluster");
     let registration = &request.spec.node_registration;
     let socket = files::cri_socket(registration);
-    let version = machine.versions.kubelet.clone();
+    let node_ip = checks::cluster::node_ip(&registration.kubelet_extra_args);
+    let expected = Expected {
+        node_name: Some(machine.node_name.as_str()),
+        machine_key: Some(machine.identity.machine.pin()),
+        endpoint: Some(&sealed.endpoint),
+        node_ip: &node_ip,
+        node_addresses: machine.node_addresses,
+        ..Expected::default()
+    };
+    let place = Place {
+        cri_socket: &socket,
+        kubelet_version: machine.versions.kubelet.clone(),
+        systemd: Ok(machine.systemd),
+        hostname: machine.hostname,
+    };
+    let looking = async { checks::observe(place, &expected, machine.beforehand.get().await).await };
     let (facts, cluster, configuration, free, systemd_resolved, kubelet_unit) = tokio::join!(
-        preflight::observe(&socket, version, machine.systemd),
+        looking,
         confirm(sealed, credentials),
         cluster_configuration(client),
         name_is_free(client, machine.node_name),
@@ -211,19 +232,23 @@ async fn ask(
         machine.systemd.state(kubelet::UNIT),
     );
     let (cluster, configuration) = (cluster?, configuration?);
-    let ca_crt = cluster.ca.to_pem();
-    let expected = preflight::Expected {
-        machine_key: Some(machine.identity.machine.pin()),
-        ca_crt: Some(&ca_crt),
-        endpoint: cluster.endpoint.ip(),
+    let kubelet = KubeletSettings::parse(&configuration.kubelet);
+    let networks = configuration.cluster.networks();
+    let expected = Expected {
+        authorities: Authorities::Known(&cluster.ca),
+        endpoint: Some(&cluster.endpoint),
         control_plane: Some(configuration.cluster.kubernetes_version()),
-        ignore: &registration.ignore_preflight_errors,
+        kubelet: kubelet.as_ref(),
+        networks: &networks,
+        ..expected
     };
-    let checks = preflight::judge(&facts, &expected);
-    reporter.checks(&checks);
-    let failures: Vec<Check> = preflight::failures(&checks).into_iter().cloned().collect();
-    if !failures.is_empty() {
-        return Err(Error::Preflight(failures));
+    let report = checks::judge(&facts, &expected, &registration.ignore_preflight_errors);
+    let told = checks::for_status(&report, false);
+    reporter.checks(&told);
+    reporter.container_runtime(facts.runtime.name_and_version());
+    if !report.is_good() {
+        machine.beforehand.forget().await;
+        return Err(Error::Preflight(told.into_iter().filter(|check| check.result == CheckResult::Failed).collect()));
     }
     free?;
     // Before the certificate is asked for: what cannot be written need not be asked for.

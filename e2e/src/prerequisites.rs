@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("faketime", "faketime"),
     ("time", "time"),
+    ("rpm", "rpm"),
 ];
 
 /// What is missing, each entry a sentence that says what to do.

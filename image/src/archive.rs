@@ -14,6 +14,7 @@ use oci_spec::image::{
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::{Compression, Entry, Error, Image};
@@ -41,7 +42,7 @@ impl Blob {
 pub fn write(image: &Image, archive: &Path) -> Result<String, Error> {
     let tag = image.tag()?;
     let layer_failed = |source| Error::Layer { image: image.reference.clone(), source };
-    let layer = layer(image).map_err(layer_failed)?;
+    let layer = pack(&image.entries, image.created).map_err(layer_failed)?;
     let diff_id = digest(&layer);
     let (layer, layer_type) = match image.compression {
         Compression::None => (layer, MediaType::ImageLayer),
@@ -49,7 +50,7 @@ pub fn write(image: &Image, archive: &Path) -> Result<String, Error> {
     };
     let documents = Documents::describe(image, tag, Blob::new(layer), layer_type, diff_id)
         .map_err(|reason| Error::Describe { image: image.reference.clone(), reason })?;
-    documents.store(archive, mtime(image)).map_err(|source| Error::Write {
+    documents.store(archive, mtime(image.created)).map_err(|source| Error::Write {
         image: image.reference.clone(),
         path: archive.to_owned(),
         source,
@@ -57,24 +58,26 @@ pub fn write(image: &Image, archive: &Path) -> Result<String, Error> {
     Ok(documents.manifest.digest)
 }
 
-fn layer(image: &Image) -> std::io::Result<Vec<u8>> {
-    let mut layer = tar::Builder::new(Vec::new());
-    for (path, entry) in &image.entries {
+/// A tar archive of the entries.
+pub fn pack(entries: &BTreeMap<String, Entry>, created: OffsetDateTime) -> std::io::Result<Vec<u8>> {
+    let mtime = mtime(created);
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, entry) in entries {
         match entry {
-            Entry::File { content, mode } => append(&mut layer, path, content, *mode, mtime(image))?,
+            Entry::File { content, mode } => append(&mut archive, path, content, *mode, mtime)?,
             Entry::Folder { mode } => {
-                let mut header = header(*mode, mtime(image));
+                let mut header = header(*mode, mtime);
                 header.set_entry_type(tar::EntryType::Directory);
                 header.set_size(0);
-                layer.append_data(&mut header, format!("{path}/"), std::io::empty())?;
+                archive.append_data(&mut header, format!("{path}/"), std::io::empty())?;
             }
         }
     }
-    layer.into_inner()
+    archive.into_inner()
 }
 
 /// A compressed stream with neither a name nor a time in its header.
-fn gzip(content: &[u8]) -> std::io::Result<Vec<u8>> {
+pub fn gzip(content: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), flate2::Compression::best());
     encoder.write_all(content)?;
     encoder.finish()
@@ -188,8 +191,8 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// Seconds since 1970, as tar headers have them.
-fn mtime(image: &Image) -> u64 {
-    u64::try_from(image.created.unix_timestamp()).unwrap_or_default()
+fn mtime(created: OffsetDateTime) -> u64 {
+    u64::try_from(created.unix_timestamp()).unwrap_or_default()
 }
 
 /// Appends a file.

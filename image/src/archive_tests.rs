@@ -121,9 +121,9 @@ fn whatever_is_in_an_image_is_in_its_digest() {
         |image| drop(image.entries.insert("program".to_owned(), Entry::File { content: b"x".to_vec(), mode: 0o555 })),
     ];
     for (number, change) in changes.iter().enumerate() {
-        let mut changed = image(Compression::Gzip);
-        change(&mut changed);
-        assert_ne!(written(&changed, folder.path()).0, before, "change {number}");
+        let mut other = image(Compression::Gzip);
+        change(&mut other);
+        assert_ne!(written(&other, folder.path()).0, before, "change {number}");
     }
 }
 

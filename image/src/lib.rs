@@ -110,6 +110,11 @@ impl Image {
     }
 }
 
+/// The files as a compressed archive, not an image: for systems that have their own way to install programs.
+pub fn compressed_archive(entries: &BTreeMap<String, Entry>, created: OffsetDateTime) -> std::io::Result<Vec<u8>> {
+    archive::gzip(&archive::pack(entries, created)?)
+}
+
 /// The name that container images have for a processor, from the name that Rust targets have for it.
 pub fn architecture(rust: &str) -> Option<Arch> {
     match rust {

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use cargo_metadata::{Metadata, MetadataCommand, Package};
+use cargo_metadata::{Metadata, Package};
 use clap::Args;
 use join_e2e::progress::Step;
 use join_image::{Compression, Entry, Image, controller};
 use time::format_description::well_known::Rfc3339;
 
-use crate::build;
+use crate::compile::{self, Linking, Profile};
 use crate::revision::Revision;
-use crate::static_build::{self, Profile};
+use crate::sbom::{self, Container, Contents};
+use crate::workspace;
 
 const PROGRAM: &str = "join-controller";
 
@@ -24,7 +25,7 @@ pub struct ImageArguments {
     #[arg(long, value_enum, default_value = "release")]
     profile: Profile,
     /// The Rust target to compile for; another one than this machine's needs its standard library and linker
-    #[arg(long, default_value_t = static_build::host_target())]
+    #[arg(long, default_value_t = compile::host_target())]
     target: String,
     /// The archive to write [default: target/image/join-controller-<version>-<arch>.tar, in target/image/dev for the
     /// dev profile]
@@ -36,19 +37,27 @@ pub struct ImageArguments {
 }
 
 pub fn run(arguments: &ImageArguments) -> anyhow::Result<ExitCode> {
+    let revision = Revision::current()?;
     let step = Step::begin(format!("building {PROGRAM} for {}", arguments.target));
-    let built = static_build::build(PROGRAM, arguments.profile, &arguments.target)?;
+    let built = compile::build(PROGRAM, PROGRAM, arguments.profile, &arguments.target, Linking::Static)?;
     step.done();
-    let metadata = metadata(&arguments.target)?;
-    let package = package(&metadata, PROGRAM)?;
-    let image = describe(package, &built.program, arguments)?;
+    let metadata = workspace::metadata(&arguments.target)?;
+    let package = workspace::package(&metadata, PROGRAM)?;
+    let image = describe(package, &built.program, &revision, arguments)?;
     let archive = match &arguments.output {
         Some(output) => output.clone(),
         None => default_archive(&metadata, package, arguments.profile, &image),
     };
     let digest = image.write(&archive)?;
+    let bill = archive.with_extension("cdx.json");
+    let (repository, version) = image.reference.rsplit_once(':').unwrap_or((&image.reference, ""));
+    let architecture = image.architecture.to_string();
+    let container = Container { repository, version, digest: &digest, architecture: &architecture };
+    let contents = Contents { metadata: &metadata, package, built: &built, revision: &revision };
+    sbom::write(&contents, Some(&container), &bill)?;
     println!("image    {}", image.reference);
-    println!("archive  {} ({:.1} MB)", archive.display(), megabytes(&archive)?);
+    println!("archive  {} ({})", archive.display(), workspace::size(&archive)?);
+    println!("sbom     {}", bill.display());
     println!("digest   {digest}");
     Ok(ExitCode::SUCCESS)
 }
@@ -56,31 +65,16 @@ pub fn run(arguments: &ImageArguments) -> anyhow::Result<ExitCode> {
 /// Builds the image that the end-to-end suites deploy: compiled for debugging, since a release takes minutes.
 pub fn for_tests() -> anyhow::Result<()> {
     let profile = Profile::Dev;
-    run(&ImageArguments { profile, target: static_build::host_target(), output: None, reference: None }).map(drop)
+    run(&ImageArguments { profile, target: compile::host_target(), output: None, reference: None }).map(drop)
 }
 
-/// What cargo knows of the workspace and of everything that it depends on for a target.
-fn metadata(target: &str) -> anyhow::Result<Metadata> {
-    let mut command = MetadataCommand::new();
-    command.current_dir(build::repository());
-    let options = ["--locked", "--filter-platform", target].map(str::to_owned);
-    command.other_options(options.to_vec()).exec().context("reading the workspace's packages")
-}
-
-fn package<'a>(metadata: &'a Metadata, name: &str) -> anyhow::Result<&'a Package> {
-    metadata
-        .workspace_packages()
-        .into_iter()
-        .find(|package| package.name == name)
-        .with_context(|| format!("the workspace has no package {name}"))
-}
-
-fn describe(package: &Package, program: &Path, arguments: &ImageArguments) -> anyhow::Result<Image> {
-    let revision = Revision::current()?;
+fn describe(
+    package: &Package,
+    program: &Path,
+    revision: &Revision,
+    arguments: &ImageArguments,
+) -> anyhow::Result<Image> {
     let content = fs::read(program).with_context(|| format!("reading {}", program.display()))?;
-    let processor = arguments.target.split('-').next().unwrap_or_default();
-    let architecture = join_image::architecture(processor)
-        .with_context(|| format!("target {}: expected one for x86_64 or aarch64", arguments.target))?;
     let version = package.version.to_string();
     let repository = package.repository.as_deref().unwrap_or_default();
     let labels = [
@@ -96,7 +90,7 @@ fn describe(package: &Package, program: &Path, arguments: &ImageArguments) -> an
     .map(|(label, value)| (format!("org.opencontainers.image.{label}"), value.to_owned()));
     Ok(Image {
         reference: arguments.reference.clone().unwrap_or_else(|| controller::reference(&version)),
-        architecture,
+        architecture: compile::architecture(&arguments.target)?,
         created: revision.time,
         user: controller::USER.to_owned(),
         entrypoint: format!("/{PROGRAM}"),
@@ -117,10 +111,4 @@ fn default_archive(metadata: &Metadata, package: &Package, profile: Profile, ima
         Profile::Dev => folder.join("dev"),
     };
     folder.join(controller::archive_name(&package.version.to_string(), &image.architecture))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-fn megabytes(file: &Path) -> anyhow::Result<f64> {
-    let size = fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
-    Ok(size as f64 / 1e6)
 }

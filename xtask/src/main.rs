@@ -2,15 +2,18 @@
 
 mod bench;
 mod build;
+mod compile;
 mod demo;
 mod docs;
 mod generate;
 mod image;
 mod lab;
+mod package;
 mod revision;
-mod static_build;
+mod sbom;
 mod test;
 mod tools;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -37,6 +40,8 @@ enum Command {
     /// Runs a real cluster in network namespaces
     #[command(subcommand)]
     Lab(lab::LabCommand),
+    /// Makes the agent's Debian and RPM packages and the archives of the programs, with their checksums
+    Package(package::PackageArguments),
     /// Runs every test: format, lints, licences, unit tests, and the end-to-end suites in a lab
     Test(test::TestArguments),
     /// Writes the files that are generated from the code (the CRD and the tables in docs)
@@ -50,6 +55,7 @@ fn main() -> ExitCode {
         Command::Docs(arguments) => docs::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Lab(command) => lab::run(command),
+        Command::Package(arguments) => package::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Generate => generate::write(),
     };

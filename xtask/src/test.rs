@@ -8,7 +8,7 @@ use clap::Args;
 use join_e2e::prerequisites;
 
 use crate::tools::CARGO_DENY;
-use crate::{build, docs, generate, image};
+use crate::{build, docs, generate, image, package};
 
 #[derive(Args)]
 pub struct TestArguments {
@@ -35,9 +35,11 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
     docs::build(false)?;
     if !arguments.no_e2e {
         build::all_binaries()?;
-        println!("\n== the controller's image, for the end-to-end suites");
+        println!("\n== the controller's image and the agent's packages, for the end-to-end suites");
         image::for_tests()?;
+        package::for_tests()?;
         stage("end to end: the lab", &["test", "--package", "join-e2e", "--test", "lab"])?;
+        stage("end to end: packages", &["test", "--package", "join-e2e", "--test", "packages"])?;
         stage("end to end: joins", &["test", "--package", "join-e2e", "--test", "join"])?;
         stage("end to end: the documentation", &["test", "--package", "join-e2e", "--test", "docs"])?;
     }

@@ -23,6 +23,11 @@ pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", featu
 pub const MDBOOK: Tool =
     Tool { name: "mdbook", version: "0.5.4", features: &["--no-default-features", "--features=search"] };
 
+/// Debian packages.
+pub const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", features: &[] };
+/// RPM packages.
+pub const CARGO_GENERATE_RPM: Tool = Tool { name: "cargo-generate-rpm", version: "0.21.1", features: &[] };
+
 impl Tool {
     /// The program, after building it if need be.
     pub fn program(&self) -> anyhow::Result<PathBuf> {

@@ -1,14 +1,16 @@
-//! Programs that need nothing of the system that they run on, and that are the same wherever they are built.
+//! Programs as they are given away: the same bytes wherever they are built with the same tools.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use cargo_metadata::{Artifact, Message, PackageId, TargetKind};
+use join_e2e::lab::command;
+use join_image::Arch;
 
-use crate::build;
+use crate::{build, workspace};
 
 /// How much the compiler does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -21,7 +23,7 @@ pub enum Profile {
 
 impl Profile {
     /// cargo's name for the profile.
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Release => "release",
             Self::Dev => "dev",
@@ -29,9 +31,25 @@ impl Profile {
     }
 }
 
+/// Where a program takes the C library from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linking {
+    /// It is in the program, which then needs nothing of the system: for an image that holds nothing else.
+    Static,
+    /// From the system, which is how a program resolves host names as all others on its machine do: glibc loads
+    /// what `/etc/nsswitch.conf` names, and only into programs that share it.
+    Dynamic,
+}
+
 /// The target of the machine that xtask runs on.
 pub fn host_target() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// What images and archives call the processor of a target.
+pub fn architecture(target: &str) -> anyhow::Result<Arch> {
+    let processor = target.split('-').next().unwrap_or_default();
+    join_image::architecture(processor).with_context(|| format!("target {target}: expected one for x86_64 or aarch64"))
 }
 
 /// A program and what it was built of.
@@ -42,21 +60,33 @@ pub struct Built {
     pub linked: BTreeSet<PackageId>,
     /// The packages that only ran while it was built: macros and build scripts, and what these use.
     pub build_time: BTreeSet<PackageId>,
+    /// What is in the program and is no package of cargo's.
+    pub libraries: Vec<SystemLibrary>,
 }
 
-/// Builds the binary `name` of the package `name`, statically linked and stripped.
+/// A library that came with the compiler or the machine.
+pub struct SystemLibrary {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: String,
+    /// Its licence, as SPDX writes it.
+    pub license: &'static str,
+}
+
+/// Builds the binary `name` of the package `package`, stripped.
 ///
 /// # Errors
 /// When cargo fails, or when the program names folders of this machine, which would make it differ elsewhere.
-pub fn build(name: &str, profile: Profile, target: &str) -> anyhow::Result<Built> {
+pub fn build(package: &str, name: &str, profile: Profile, target: &str, linking: Linking) -> anyhow::Result<Built> {
     let folders = Folders::find()?;
     let mut cargo = build::cargo();
     cargo
         .args(["build", "--locked", "--quiet", "--message-format=json-render-diagnostics"])
-        .args(["--profile", profile.as_str(), "--target", target, "--package", name, "--bin", name])
+        .args(["--profile", profile.as_str(), "--target", target, "--package", package, "--bin", name])
         // Whatever the caller has in RUSTFLAGS would be one more thing in which two builds differ.
         .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", folders.flags())
+        .env("CARGO_ENCODED_RUSTFLAGS", folders.flags(linking))
         .stdout(Stdio::piped());
     let mut child = cargo.spawn().context("starting cargo")?;
     let output = child.stdout.take().context("cargo has no output")?;
@@ -67,7 +97,8 @@ pub fn build(name: &str, profile: Profile, target: &str) -> anyhow::Result<Built
         Message::CompilerArtifact(artifact) => Some(artifact),
         _ => None,
     });
-    let built = sort(artifacts, target).with_context(|| format!("cargo built no program {name}"))?;
+    let mut built = sort(artifacts, target).with_context(|| format!("cargo built no program {name}"))?;
+    built.libraries = libraries(target, linking)?;
     folders.are_not_in(&built.program)?;
     Ok(built)
 }
@@ -88,7 +119,33 @@ fn sort(artifacts: impl Iterator<Item = Artifact>, target: &str) -> Option<Built
         }
     }
     let build_time = build_time.difference(&linked).cloned().collect();
-    Some(Built { program: program?, linked, build_time })
+    Some(Built { program: program?, linked, build_time, libraries: Vec::new() })
+}
+
+fn libraries(target: &str, linking: Linking) -> anyhow::Result<Vec<SystemLibrary>> {
+    let version = ask(rustc().arg("--version"))?;
+    let version = version.split(' ').nth(1).with_context(|| format!("rustc says {version:?} for its version"))?;
+    let mut libraries =
+        vec![SystemLibrary { name: "rust-std", version: version.to_owned(), license: "MIT OR Apache-2.0" }];
+    // Of another target's C library the version is not known here.
+    if linking == Linking::Static && target == host_target() {
+        let version = ask(Command::new("getconf").arg("GNU_LIBC_VERSION"))?;
+        let version = version.trim_start_matches("glibc ").to_owned();
+        libraries.push(SystemLibrary { name: "glibc", version, license: "LGPL-2.1-or-later" });
+    }
+    Ok(libraries)
+}
+
+/// The compiler that cargo uses.
+fn rustc() -> Command {
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.current_dir(build::repository());
+    rustc
+}
+
+/// Runs a program for the one line that it prints.
+fn ask(command: &mut Command) -> anyhow::Result<String> {
+    Ok(command::run(command)?.stdout.trim().to_owned())
 }
 
 /// Folders of this machine whose names the compiler would write into a program, and what it writes instead.
@@ -96,14 +153,12 @@ struct Folders(Vec<(PathBuf, &'static str)>);
 
 impl Folders {
     fn find() -> anyhow::Result<Self> {
-        let mut print = std::process::Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-        let output =
-            print.current_dir(build::repository()).args(["--print", "sysroot"]).output().context("starting rustc")?;
-        ensure!(output.status.success(), "`rustc --print sysroot` failed ({})", output.status);
-        let sysroot = PathBuf::from(String::from_utf8(output.stdout).context("the sysroot's path")?.trim());
+        let sysroot = PathBuf::from(ask(rustc().args(["--print", "sysroot"]))?);
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
         let mut folders = vec![(build::repository().to_owned(), "/join-operator"), (sysroot, "/rust")];
+        // It can be elsewhere, and build scripts write code into it. The last fitting flag wins.
+        folders.push((workspace::target_folder()?, "/join-operator/target"));
         // One folder for each registry, named by a hash of its address, which a mirror changes.
         let sources = home.context("neither CARGO_HOME nor HOME is set")?.join("registry/src");
         let registries = std::fs::read_dir(&sources).with_context(|| format!("reading {}", sources.display()))?;
@@ -114,8 +169,12 @@ impl Folders {
     }
 
     /// The compiler's flags, in the form that allows for spaces in paths.
-    fn flags(&self) -> OsString {
-        let mut flags = OsString::from("-Ctarget-feature=+crt-static\x1f-Cstrip=symbols\x1f-Cdebuginfo=0");
+    fn flags(&self, linking: Linking) -> OsString {
+        let mut flags = OsString::from("-Cstrip=symbols\x1f-Cdebuginfo=0\x1f-Ctarget-feature=");
+        flags.push(match linking {
+            Linking::Static => "+crt-static",
+            Linking::Dynamic => "-crt-static",
+        });
         for (folder, name) in &self.0 {
             flags.push("\x1f--remap-path-prefix=");
             flags.push(folder);

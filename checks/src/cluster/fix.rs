@@ -7,7 +7,8 @@ use kube::api::ObjectMeta;
 
 use super::facts::Facts;
 use super::rbac::Binding;
-use super::{ids, policies, security};
+use super::shell::some_of;
+use super::{ids, installed, policies, security};
 
 /// The role with which kube-controller-manager approves a node's renewal; made by the API server.
 const RENEWAL_ROLE: &str = "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient";
@@ -75,6 +76,14 @@ pub enum FixError {
         /// What was in the way.
         why: String,
     },
+    /// More is missing than this makes.
+    #[error("{names} are missing themselves, so that bindings of them would enforce nothing; type: {remedy}")]
+    PoliciesMissing {
+        /// The policies.
+        names: String,
+        /// What makes them.
+        remedy: String,
+    },
     /// The policies that this program carries cannot be read.
     #[error("the policies inside this program cannot be read: {0}")]
     Policies(#[from] serde_json::Error),
@@ -119,6 +128,11 @@ fn policy_bindings(facts: &Facts, unseen: impl FnOnce(String) -> FixError) -> Re
         return Err(unseen(facts.policy_bindings.obstacle().unwrap_or_default().to_owned()));
     };
     let (missing, _) = policies::binding_faults(&facts.namespace, installed)?;
+    let without: Vec<String> = missing.iter().filter(|name| !policies::is_installed(facts, name)).cloned().collect();
+    if !without.is_empty() {
+        let remedy = installed::install(&facts.namespace);
+        return Err(FixError::PoliciesMissing { names: some_of(&without), remedy });
+    }
     let expected = policies::expected(&facts.namespace)?;
     let wanted = expected.bindings.into_iter().filter(|(name, _)| missing.contains(name));
     wanted

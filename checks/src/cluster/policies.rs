@@ -76,10 +76,11 @@ pub(super) fn bindings(facts: &Facts) -> Finding {
         Ok(faults) => faults,
         Err(error) => return Finding::skipped(ids::POLICY_BINDINGS, EXPECTED, error.to_string()),
     };
-    let remedy = if missing.is_empty() {
-        installed::install(&facts.namespace)
-    } else {
+    // A binding of a policy that is missing, too, would enforce nothing.
+    let remedy = if missing.iter().any(|name| is_installed(facts, name)) {
         format!("kubectl njr doctor --fix {}", ids::POLICY_BINDINGS)
+    } else {
+        installed::install(&facts.namespace)
     };
     missing.extend(optional_without_binding(facts, installed_ones));
     if !missing.is_empty() {
@@ -89,6 +90,11 @@ pub(super) fn bindings(facts: &Facts) -> Finding {
         return Finding::passed(ids::POLICY_BINDINGS, EXPECTED, "each denies what its policy forbids");
     }
     Finding::failed(ids::POLICY_BINDINGS, EXPECTED, faults.join("; "), remedy)
+}
+
+/// Whether a policy of this name is there.
+pub(super) fn is_installed(facts: &Facts, name: &str) -> bool {
+    facts.policies.found().is_some_and(|all| all.iter().any(|policy| policy.metadata.name.as_deref() == Some(name)))
 }
 
 /// Policies that the chart installs or not, as its values say, and that nothing enforces.

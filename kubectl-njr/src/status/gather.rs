@@ -53,6 +53,13 @@ pub fn about(name: &str) -> ListParams {
     ListParams::default().fields(&format!("regarding.name={name}"))
 }
 
+/// Whether the API server knows the type. An object that is missing and a type that is missing answer alike.
+pub async fn is_installed(session: &Session) -> Result<bool, CallError> {
+    let requests: Api<NodeJoinRequest> = Api::all(session.client());
+    let one = ListParams::default().limit(1);
+    Ok(session.call_opt("list the requests", requests.list_metadata(&one)).await?.is_some())
+}
+
 /// Reads everything. Only the request itself must be readable.
 pub async fn gather(session: &Session, name: &str) -> Result<Gathered, CallError> {
     let requests: Api<NodeJoinRequest> = Api::all(session.client());

@@ -41,6 +41,11 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The API server does not know the type.
+    #[error(
+        "the API server knows no NodeJoinRequest, so join-operator is not installed; see what is missing with: kubectl njr check"
+    )]
+    NotInstalled,
     /// The request was there and is not any more.
     #[error("NodeJoinRequest {name:?} was deleted while it was watched")]
     Deleted {
@@ -94,6 +99,7 @@ pub async fn run(options: &GlobalOptions, arguments: &Arguments) -> Result<ExitC
     }
     let tree = tree(&Box::pin(gather::gather(&session, &arguments.name)).await?);
     if tree.outcome == Outcome::Absent {
+        gather::is_installed(&session).await?.then_some(()).ok_or(Error::NotInstalled)?;
         return Err(Error::Absent { name: arguments.name.clone() });
     }
     output::print(&show(&tree, arguments.output.unwrap_or(Format::Tree), look)?)?;

@@ -95,6 +95,7 @@ impl World {
             Change::Node(Ok(event)) => self.nodes.take(event),
             Change::Event(Ok(event)) => self.events.take(event),
             // Without the request there is nothing to show; a connection that was lost comes back by itself.
+            Change::Request(Err(error)) if code(&error) == Some(404) => return Err(Error::NotInstalled),
             Change::Request(Err(error)) if is_final(&error) => {
                 return Err(Error::Watch { what: "the request", reason: explain(&error) });
             }
@@ -141,10 +142,16 @@ impl World {
 
 /// Whether trying again cannot help: the right is missing, or the type is not there.
 fn is_final(error: &watcher::Error) -> bool {
-    let (watcher::Error::InitialListFailed(source) | watcher::Error::WatchStartFailed(source)) = error else {
-        return false;
-    };
-    matches!(source, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404))
+    matches!(code(error), Some(401 | 403 | 404))
+}
+
+/// The HTTP status of the answer, if there was one.
+fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
 }
 
 fn explain(error: &watcher::Error) -> String {

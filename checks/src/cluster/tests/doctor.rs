@@ -124,6 +124,17 @@ fn what_cannot_be_seen_is_not_mended_blindly() {
     }
 }
 
+#[test]
+fn bindings_of_policies_that_are_missing_are_not_made() {
+    let mut facts = good();
+    list(&mut facts.policies).clear();
+    list(&mut facts.policy_bindings).clear();
+    assert!(matches!(plan(&facts, ids::POLICY_BINDINGS), Err(FixError::PoliciesMissing { .. })));
+    let report = doctor(&facts);
+    let told = report.checks.iter().find(|finding| finding.id == ids::POLICY_BINDINGS).unwrap();
+    assert!(told.remedy.as_ref().unwrap().starts_with("helm upgrade --install"));
+}
+
 #[rstest]
 #[case((1, 31, 11), Some("CVE-2025-5187"))]
 #[case((1, 31, 12), None)]

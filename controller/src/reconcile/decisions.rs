@@ -148,7 +148,7 @@ async fn decided(request: &NodeJoinRequest, csr: &CsrEntry, verdict: &Verdict, c
     let approved = matches!(verdict, Verdict::Approve);
     if approved || context.notes.with(request.uid(), |note| note.decisions.may_tell()) {
         let note = note(request, &csr.request, key.as_deref(), verdict);
-        context.events.tell(request, reason, &note).await;
+        context.events.tell_of(&csr.request, request, reason, &note).await;
     }
 }
 

@@ -123,7 +123,11 @@ fn approvals_are_events(suite: &Suite, name: &str, uid: &str, key: &str) -> Resu
     let approved: Vec<String> = events
         .into_iter()
         .filter(|event| event.reason.as_deref() == Some("CertificateApproved"))
-        .inspect(|event| assert_eq!(event.involved_object.name.as_deref(), Some(name)))
+        .inspect(|event| {
+            assert_eq!(event.involved_object.name.as_deref(), Some(name));
+            let related = event.related.clone().unwrap_or_default();
+            assert_eq!(related.kind.as_deref(), Some("CertificateSigningRequest"), "{event:?}");
+        })
         .filter_map(|event| event.message)
         .collect();
     assert_eq!(approved.len(), 2, "{approved:?}");

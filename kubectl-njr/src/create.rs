@@ -16,6 +16,9 @@ pub enum Error {
     /// A flag's value cannot be used.
     #[error(transparent)]
     Spec(#[from] spec_options::Error),
+    /// There is a request of this name.
+    #[error("there is a request {0} already; see how far it is with: kubectl njr status {0}")]
+    Exists(NodeName),
     /// There is no connection to be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -82,7 +85,10 @@ pub async fn run(options: &GlobalOptions, arguments: &Arguments) -> Result<(), E
     let dry_run = arguments.dry_run.dry_run;
     if dry_run != DryRun::Client {
         let session = Session::open(options).await?;
-        made = request::create(&session, made, dry_run).await?;
+        made = match request::create(&session, made, dry_run).await {
+            Err(error) if error.is_conflict() => return Err(Error::Exists(arguments.name.clone())),
+            other => other?,
+        };
     }
     Ok(output::print(&request::show(&made, "created", dry_run, arguments.output.output)?)?)
 }
@@ -119,14 +125,14 @@ kind: NodeJoinRequest
 metadata:
   name: worker-7
 spec:
-  role: Worker
+  deadlineSeconds: 3600
+  delivery: Sealed
   machine:
     publicKeyHash: {KEY}
     trust: Pinned
-  delivery: Sealed
-  tokenTTLSeconds: 900
-  deadlineSeconds: 3600
   removal: Retain
+  role: Worker
+  tokenTTLSeconds: 900
 "
         );
         assert_eq!(yaml, expected);

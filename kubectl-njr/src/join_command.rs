@@ -3,7 +3,7 @@
 use clap::Args;
 use join_checks::terminal::printable;
 use join_crds::vocabulary::join_command_secret_name;
-use join_crds::{ConditionType, Delivery, NodeJoinRequest, conditions};
+use join_crds::{ConditionType, Delivery, NodeJoinRequest, Reason, conditions};
 use join_trust::names::NodeName;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -70,7 +70,8 @@ pub async fn run(options: &GlobalOptions, arguments: &Arguments) -> Result<(), E
     let tried = format!("read the Secret {}/{secret}", session.namespace());
     let secret = session.call_opt(&tried, secrets.get(&secret)).await?;
     let command = secret.as_ref().and_then(command);
-    let command = command.ok_or_else(|| Error::NotNow { name: name.clone(), why: why_not(&request) })?;
+    let command =
+        command.ok_or_else(|| Error::NotNow { name: name.clone(), why: why_not(&request, session.namespace()) })?;
     Ok(output::print(&format!("{}\n", &*command))?)
 }
 
@@ -82,9 +83,13 @@ fn command(secret: &Secret) -> Option<Zeroizing<String>> {
 }
 
 /// What the request says of its credential.
-fn why_not(request: &NodeJoinRequest) -> String {
+fn why_not(request: &NodeJoinRequest, namespace: &str) -> String {
     let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     match conditions::get(conditions, ConditionType::CredentialIssued) {
+        Some(condition) if condition.reason == Reason::TokenIssued.as_str() => format!(
+            "there is a token, and no Secret with the command in the namespace {namespace}; give the namespace of \
+             join-operator with --namespace"
+        ),
         Some(condition) => printable(&format!("{} ({})", condition.message, condition.reason)).into_owned(),
         None => "join-controller has not looked at the request yet".to_owned(),
     }
@@ -114,6 +119,6 @@ mod tests {
     #[test]
     fn a_request_that_nobody_has_seen_says_so() {
         let spec = serde_json::from_value(serde_json::json!({"machine": {"trust": "FirstUse"}})).unwrap();
-        assert!(why_not(&NodeJoinRequest::new("w", spec)).contains("not looked at"));
+        assert!(why_not(&NodeJoinRequest::new("w", spec), "x").contains("not looked at"));
     }
 }

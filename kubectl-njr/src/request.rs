@@ -38,7 +38,7 @@ pub fn show(
     match format {
         None => Ok(format!("{} {verb}{}\n", reference(request), dry_run.suffix())),
         Some(ObjectFormat::Name) => Ok(format!("{}\n", reference(request))),
-        Some(ObjectFormat::Json) => output::json(&shown),
+        Some(ObjectFormat::Json) => output::json(&output::sorted(&shown)?),
         Some(ObjectFormat::Yaml) => output::yaml(&shown),
     }
 }

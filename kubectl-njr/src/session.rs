@@ -133,10 +133,10 @@ impl Session {
     ) -> Result<T, CallError> {
         // Zero stands for no limit.
         if self.timeout.is_zero() {
-            return work.await.map_err(|error| explain(tried, &error));
+            return work.await.map_err(|error| explain(tried, &self.server, &error));
         }
         match tokio::time::timeout(self.timeout, work).await {
-            Ok(answer) => answer.map_err(|error| explain(tried, &error)),
+            Ok(answer) => answer.map_err(|error| explain(tried, &self.server, &error)),
             Err(_elapsed) => Err(CallError {
                 tried: tried.to_owned(),
                 seen: format!("no answer within {:?}", self.timeout),
@@ -175,7 +175,7 @@ async fn configuration(options: &GlobalOptions) -> Result<Config, ConnectError> 
         Ok(kubeconfig) => kubeconfig,
         // In a Pod there is a ServiceAccount instead, as for kubectl.
         Err(error) if options.kubeconfig.is_none() => {
-            return Config::incluster().map_err(|_| wrong(innermost(&error)));
+            return Config::incluster().map_err(|_| wrong(chain(&error)));
         }
         Err(error) => return Err(wrong(chain(&error))),
     };
@@ -189,14 +189,18 @@ async fn configuration(options: &GlobalOptions) -> Result<Config, ConnectError> 
 }
 
 /// Explains an error of the client library.
-fn explain(tried: &str, error: &kube::Error) -> CallError {
+fn explain(tried: &str, server: &str, error: &kube::Error) -> CallError {
     let (seen, remedy, code) = match error {
-        kube::Error::Api(status) => (status.message.clone(), remedy(status.code), Some(status.code)),
-        other => (innermost(other), "check that the API server runs and that the kubeconfig names it", None),
+        kube::Error::Api(status) => (status.message.clone(), remedy(status.code).to_owned(), Some(status.code)),
+        other => {
+            let server = printable(server);
+            let remedy = format!("check that the API server {server} of the kubeconfig is the right one and runs");
+            (innermost(other), remedy, None)
+        }
     };
     // Messages of the API server end without a full stop, those of admission policies with one.
     let seen: String = printable(seen.trim_end_matches('.')).chars().take(MAX_SEEN).collect();
-    CallError { tried: tried.to_owned(), seen, remedy: remedy.to_owned(), code }
+    CallError { tried: tried.to_owned(), seen, remedy, code }
 }
 
 fn remedy(code: u16) -> &'static str {
@@ -243,7 +247,7 @@ mod tests {
     #[test]
     fn what_a_server_says_cannot_move_the_cursor() {
         let status = Status::failure(&format!("no\u{1b}[2J\nway{}", "x".repeat(5000)), "Forbidden").with_code(403);
-        let error = explain("list secrets", &kube::Error::Api(status.boxed()));
+        let error = explain("list secrets", "https://x", &kube::Error::Api(status.boxed()));
         assert!(error.is_forbidden());
         let shown = error.to_string();
         assert!(shown.starts_with("failed to list secrets: no\\u{1b}[2J\\nwayxxx"), "{shown}");
@@ -254,7 +258,7 @@ mod tests {
     fn codes_are_told_apart() {
         for (code, expected) in [(401, "log in again"), (404, "installed"), (409, "try again"), (500, "log")] {
             let status = Status::failure("because", "Reason").with_code(code);
-            let error = explain("try", &kube::Error::Api(status.boxed()));
+            let error = explain("try", "https://x", &kube::Error::Api(status.boxed()));
             assert!(error.remedy.contains(expected), "{code}: {}", error.remedy);
             assert_eq!((error.is_not_found(), error.is_conflict()), (code == 404, code == 409));
         }

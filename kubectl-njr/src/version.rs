@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use join_checks::terminal::printable;
 use join_crds::vocabulary::{GROUP, VERSION};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
 use kube::Api;
 use serde::Serialize;
 
-use crate::options::{GlobalOptions, ObjectFormat};
+use crate::options::GlobalOptions;
 use crate::output::{self, stderr};
 use crate::session::{CallError, ConnectError, Session};
 
@@ -34,6 +34,15 @@ pub enum Error {
 }
 
 /// The formats in which versions can be shown besides text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// Arguments of `version`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Print this program's version only, without asking the cluster
@@ -41,8 +50,8 @@ pub struct Arguments {
     client: bool,
 
     /// How the versions are shown [default: a line each]
-    #[arg(long, short, value_name = "FORMAT", value_parser = clap::builder::EnumValueParser::<ObjectFormat>::new())]
-    output: Option<ObjectFormat>,
+    #[arg(long, short, value_enum, value_name = "FORMAT")]
+    output: Option<Format>,
 }
 
 /// What has which version. What the cluster does not tell is left out.
@@ -67,9 +76,9 @@ pub async fn run(options: &GlobalOptions, arguments: &Arguments) -> Result<(), E
         ask(&session, &mut versions).await?;
     }
     let text = match arguments.output {
-        Some(ObjectFormat::Json) => output::json(&versions)?,
-        Some(ObjectFormat::Yaml) => output::yaml(&versions)?,
-        Some(ObjectFormat::Name) | None => lines(&versions, arguments.client),
+        Some(Format::Json) => output::json(&versions)?,
+        Some(Format::Yaml) => output::yaml(&versions)?,
+        None => lines(&versions, arguments.client),
     };
     output::print(&text)?;
     if let Some(served) = &versions.served_api

@@ -31,12 +31,13 @@ pub fn binaries(package: &str) -> anyhow::Result<PathBuf> {
 pub fn all_binaries() -> anyhow::Result<PathBuf> {
     binaries("join-controller")?;
     binaries("join-agent")?;
+    binaries("join-kubectl")?;
     binaries("join-e2e")
 }
 
-/// Builds controller and agent as users get them, and returns the folder that they are in.
+/// Builds controller, agent and kubectl plugin as users get them, and returns the folder that they are in.
 pub fn release_binaries() -> anyhow::Result<PathBuf> {
-    let packages = ["--package", "join-controller", "--package", "join-agent"];
+    let packages = ["--package", "join-controller", "--package", "join-agent", "--package", "join-kubectl"];
     let status = cargo().args(["build", "--quiet", "--release", "--bins"]).args(packages).status();
     let status = status.context("starting cargo")?;
     ensure!(status.success(), "the release build failed ({status})");

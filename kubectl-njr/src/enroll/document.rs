@@ -129,7 +129,7 @@ impl AgentConfiguration {
 
     /// The configuration in a format. `expires` is when its token ends, for who finds the file.
     pub fn render(&self, format: Format, expires: &str) -> Result<Zeroizing<String>, output::Error> {
-        let body = Zeroizing::new(output::yaml(self)?);
+        let body = Zeroizing::new(output::yaml_as_written(self)?);
         let file =
             Zeroizing::new(format!("# {PATH}, mode 0600: it holds a token, which ends at {expires}.\n{}", &*body));
         match format {
@@ -145,7 +145,7 @@ fn cloud_config(file: &str) -> Result<Zeroizing<String>, output::Error> {
         write_files: [CloudFile { path: PATH, owner: "root:root", permissions: format!("0{MODE:o}"), content: file }],
         runcmd: [["systemctl", "enable", "--now", UNIT]],
     };
-    let body = Zeroizing::new(output::yaml(&config)?);
+    let body = Zeroizing::new(output::yaml_as_written(&config)?);
     // cloud-init takes user data for what its first line says.
     Ok(Zeroizing::new(format!("#cloud-config\n{}", &*body)))
 }

@@ -171,13 +171,13 @@ async fn enroll(
 fn remark(made: &Made, is_file: bool, shown: Shown) -> String {
     let id = made.token.id();
     let what = match shown {
-        Shown::Token => "The token is worth keeping secret".to_owned(),
+        Shown::Token => String::new(),
         Shown::Configuration(Format::Yaml) => {
-            format!("{} belongs on a machine as {}, mode 0600", subject(is_file), document::PATH)
+            format!("{} belongs on a machine as {}, mode 0600. ", subject(is_file), document::PATH)
         }
-        Shown::Configuration(_) => format!("{} is the user data of a machine that has join-agent", subject(is_file)),
+        Shown::Configuration(_) => format!("{} is the user data of a machine that has join-agent. ", subject(is_file)),
     };
-    format!("{what}. Its enrollment token {id} ends at {}; to end it now: kubectl njr token delete {id}", made.expires)
+    format!("{what}The enrollment token {id} ends at {}; to end it now: kubectl njr token delete {id}", made.expires)
 }
 
 fn subject(is_file: bool) -> &'static str {

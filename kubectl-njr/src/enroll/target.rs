@@ -12,12 +12,12 @@ pub enum Error {
     #[error("{0} exists; name another file, or replace it with --force")]
     Exists(PathBuf),
     /// The operating system refuses.
-    #[error("failed to write {path}: {source}")]
+    #[error("failed to write {path}: {reason}")]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: String,
     },
 }
 
@@ -37,22 +37,27 @@ impl Target {
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // The library makes it with mode 0600.
-        let file = NamedTempFile::new_in(folder).map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        let file = NamedTempFile::new_in(folder).map_err(|error| failure(path, &error))?;
         Ok(Self { path: path.to_owned(), file, force })
     }
 
     /// Writes the file.
     pub fn write(mut self, text: &str) -> Result<(), Error> {
-        let failed = |source| Error::Write { path: self.path.clone(), source };
-        self.file.write_all(text.as_bytes()).map_err(failed)?;
-        self.file.as_file().sync_all().map_err(failed)?;
+        let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.as_file().sync_all());
+        written.map_err(|error| failure(&self.path, &error))?;
         let kept = if self.force { self.file.persist(&self.path) } else { self.file.persist_noclobber(&self.path) };
         match kept {
             Ok(_) => Ok(()),
-            Err(failure) if failure.error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Exists(self.path)),
-            Err(failure) => Err(failed(failure.error)),
+            Err(lost) if lost.error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Exists(self.path)),
+            Err(lost) => Err(failure(&self.path, &lost.error)),
         }
     }
+}
+
+/// The library's own message names its temporary file, which says nothing to anybody.
+fn failure(path: &Path, error: &std::io::Error) -> Error {
+    let reason = if error.get_ref().is_some() { error.kind().to_string() } else { error.to_string() };
+    Error::Write { path: path.to_owned(), reason }
 }
 
 #[cfg(test)]

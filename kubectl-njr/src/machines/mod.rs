@@ -72,6 +72,7 @@ impl Seen {
             session.call("list the requests", requests.list(&all)),
             session.call("list the nodes", nodes.list_metadata(&all)),
         );
+        let (csrs, requests) = (csrs?, requests?);
         let nodes = match nodes {
             Ok(nodes) => Some(nodes.items.into_iter().filter_map(|node: PartialObjectMeta<Node>| node.metadata.name)),
             Err(error) if error.is_forbidden() => {
@@ -81,8 +82,8 @@ impl Seen {
             Err(error) => return Err(error),
         };
         Ok(Self {
-            announced: csrs?.items.iter().filter_map(Announced::read).collect(),
-            requests: requests?.items,
+            announced: csrs.items.iter().filter_map(Announced::read).collect(),
+            requests: requests.items,
             nodes: nodes.map(Iterator::collect),
         })
     }

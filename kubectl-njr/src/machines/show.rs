@@ -145,7 +145,7 @@ worker-1    ca97-8112-ca1b-bdca-...   192.0.2.17   <none>    New       5m3s
         assert_eq!(json["items"][1]["publicKeyHash"], pin("a").to_string());
         assert_eq!(json["items"][1]["announced"], "1970-01-01T00:11:37Z");
         let yaml = show(&[], Some(Format::Yaml), now).unwrap();
-        assert_eq!(yaml, "apiVersion: output.nodejoin.dev/v1alpha1\nkind: MachineList\nitems: []\n");
+        assert_eq!(yaml, "apiVersion: output.nodejoin.dev/v1alpha1\nitems: []\nkind: MachineList\n");
         assert_eq!(show(&[], None, now).unwrap(), "");
     }
 

@@ -67,8 +67,18 @@ pub fn json(value: &impl Serialize) -> Result<String, Error> {
     String::from_utf8(text).map_err(|error| failed(error.to_string()))
 }
 
-/// A value as YAML, laid out as kubectl does it.
+/// A value as YAML, laid out as kubectl does it: each object's fields in the order of their names.
 pub fn yaml(value: &impl Serialize) -> Result<String, Error> {
+    yaml_as_written(&sorted(value)?)
+}
+
+/// A value with each object's fields in the order of their names, as kubectl shows objects of other programs' kinds.
+pub fn sorted(value: &impl Serialize) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(value).map_err(|error| Error::Encode { format: "JSON", reason: error.to_string() })
+}
+
+/// A value as YAML with its fields in their own order, for files that people read.
+pub fn yaml_as_written(value: &impl Serialize) -> Result<String, Error> {
     let options = serde_saphyr::ser_options! { compact_list_indent: true };
     serde_saphyr::to_string_with_options(value, options)
         .map_err(|error| Error::Encode { format: "YAML", reason: error.to_string() })

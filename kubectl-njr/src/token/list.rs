@@ -175,8 +175,8 @@ abcdeg   <forever>   <never>                <none>                   <none>     
     #[test]
     fn objects_are_kubeadms() {
         let expected = "\
-kind: BootstrapToken
 apiVersion: output.kubeadm.k8s.io/v1alpha3
+kind: BootstrapToken
 token: abcdeg
 ";
         assert!(shown(false, Some(Format::Yaml)).ends_with(&format!("---\n{expected}")));

@@ -1,0 +1,85 @@
+//! What a command printed, compared with a file.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use libtest_mimic::Failed;
+use regex::Regex;
+
+/// What one run of a command came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The command line.
+    pub line: String,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// The exit code; none after a signal.
+    pub code: Option<i32>,
+}
+
+impl Outcome {
+    /// The outcome, if the command did what was asked.
+    pub fn good(self) -> Result<Self, Failed> {
+        self.with_code(0)
+    }
+
+    /// The outcome, if the command ended with this exit code.
+    pub fn with_code(self, code: i32) -> Result<Self, Failed> {
+        if self.code == Some(code) { Ok(self) } else { Err(format!("expected exit code {code}: {self:#?}").into()) }
+    }
+
+    /// Fails when a secret is in either stream.
+    pub fn without(self, secret: &str) -> Result<Self, Failed> {
+        if self.stdout.contains(secret) || self.stderr.contains(secret) {
+            return Err(format!("{:?} showed a secret", self.line).into());
+        }
+        Ok(self)
+    }
+}
+
+/// Compares outcomes with `snapshots/<name>.txt`. `known` are texts of this run, each with the word that stands for it.
+pub fn compare(name: &str, outcomes: &[&Outcome], known: &[(String, String)]) -> Result<(), Failed> {
+    let mut text = String::new();
+    for outcome in outcomes {
+        // Writing to a String does not fail.
+        let _ = write!(text, "$ kubectl njr {}\n{}", outcome.line, outcome.stdout);
+        if !outcome.stderr.is_empty() {
+            let _ = write!(text, "--- standard error\n{}", outcome.stderr);
+        }
+        let code = outcome.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        let _ = writeln!(text, "--- exit code {code}\n");
+    }
+    let text = normalised(text, known)?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubectl/snapshots").join(name).with_extension("txt");
+    if std::env::var_os("UPDATE").is_some() {
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        std::fs::write(&path, text)?;
+        return Ok(());
+    }
+    let expected = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if text == expected {
+        return Ok(());
+    }
+    Err(format!("{} differs; run with UPDATE=1 if this is meant. Seen:\n{text}", path.display()).into())
+}
+
+fn normalised(mut text: String, known: &[(String, String)]) -> Result<String, Failed> {
+    for (value, word) in known {
+        text = text.replace(value, word);
+    }
+    for (pattern, word) in [
+        (r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b", "<token>"),
+        (r"\bbootstrap-token-[a-z0-9]{6}\b", "bootstrap-token-<id>"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
+        (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uid>"),
+        (r#"resourceVersion: "\d+""#, "resourceVersion: <version>"),
+        // An age in a column, and in a sentence.
+        (r"  \d+[smh](\d+[ms])?(   +|\n)", "  <age>$2"),
+        (r"\b\d+[smh](\d+[ms])? ago", "<age> ago"),
+    ] {
+        text = Regex::new(pattern)?.replace_all(&text, word).into_owned();
+    }
+    Ok(text)
+}

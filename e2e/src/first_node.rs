@@ -17,6 +17,9 @@ pub fn join(lab: &Lab, machine: &Machine<'_>) -> Result<(), lab::Error> {
     let words: Vec<&str> = line.split_whitespace().chain([CGROUP_V1]).collect();
     machine.run(&words)?;
     let node = format!("node/{}", machine.name());
-    lab.kubectl_output(&["wait", "--for=condition=Ready", &node, "--timeout=60s"])?;
+    // kubeadm is done when the kubelet answers, which can be before it has registered the Node.
+    for state in ["create", "condition=Ready"] {
+        lab.kubectl_output(&["wait", &format!("--for={state}"), &node, "--timeout=60s"])?;
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! modules). What is made small is the hardware: a machine is a set of Linux namespaces ([`lab`]).
 
 pub mod bench;
+pub mod chart;
 pub mod components;
 pub mod demo;
 pub mod first_node;

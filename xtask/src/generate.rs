@@ -5,9 +5,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
 
-use join_crds::generate::files;
+use join_crds::generate;
+use join_e2e::chart;
 
 use crate::build::{cargo, repository};
+
+/// Every generated file: its path below the root of the repository, and its text.
+fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
+    Ok([generate::files()?, chart::files()?].concat())
+}
 
 pub fn write() -> anyhow::Result<ExitCode> {
     for (path, content) in files()? {

@@ -42,6 +42,7 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
         stage("end to end: packages", &["test", "--package", "join-e2e", "--test", "packages"])?;
         stage("end to end: joins", &["test", "--package", "join-e2e", "--test", "join"])?;
         stage("end to end: kubectl njr", &["test", "--package", "join-e2e", "--test", "kubectl"])?;
+        stage("end to end: the chart", &["test", "--package", "join-e2e", "--test", "chart"])?;
         stage("end to end: the documentation", &["test", "--package", "join-e2e", "--test", "docs"])?;
     }
     println!("\nall tests passed in {:.1} minutes", began.elapsed().as_secs_f64() / 60.0);

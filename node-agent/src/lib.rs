@@ -10,8 +10,8 @@
 //!                     certificate ─▶ files ─▶ kubelet ─▶ healthz ─▶ the node's own identity
 //! ```
 //!
-//! What is decided or rendered is in pure code ([`files`], [`config`], [`decision`], the `judge` of [`checks`]); what touches the API, the
-//! disk or systemd is apart from it.
+//! What is decided or rendered is in pure code ([`files`], [`config`], [`decision`], the `judge` of each of [`checks`]);
+//! what touches the API, the disk or systemd is apart from it.
 
 pub mod announce;
 pub mod atomic_file;

@@ -6,6 +6,7 @@
 mod agent;
 mod audit;
 mod beside_kcm;
+mod checks;
 mod crash;
 mod files;
 mod happy;
@@ -81,6 +82,8 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         "a_missing_signer_is_named_until_it_is_back",
         signer::a_missing_signer_is_named_until_it_is_back,
     ),
+    (KubernetesMinor::V1_37, "checks_are_those_of_kubeadm", checks::are_those_of_kubeadm),
+    (KubernetesMinor::V1_37, "a_node_that_breaks_says_so", checks::a_node_that_breaks_says_so),
     (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),
     (KubernetesMinor::V1_35, "on_1_35_the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
 ];

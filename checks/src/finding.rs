@@ -18,8 +18,20 @@ pub enum Verdict {
     Failed,
 }
 
-/// The page that explains every check, with one section for each id.
+/// The page that explains every check of a cluster, with one section for each id.
 pub const TROUBLESHOOTING: &str = "docs/troubleshooting.md";
+/// The page that explains every check of a machine, with one section for each id.
+pub const MACHINE_CHECKS: &str = "docs/checks.md";
+
+/// The page on which a check is explained.
+fn page(id: &str) -> &'static str {
+    #[cfg(feature = "cluster")]
+    if crate::cluster::ids::ALL.contains(&id) {
+        return TROUBLESHOOTING;
+    }
+    let _ = id;
+    MACHINE_CHECKS
+}
 
 /// What one check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -71,7 +83,7 @@ impl Finding {
     pub fn documentation(&self) -> String {
         let kept = self.id.chars().filter(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_'));
         let anchor: String = kept.map(|one| one.to_ascii_lowercase()).collect();
-        format!("{TROUBLESHOOTING}#{anchor}")
+        format!("{}#{anchor}", page(self.id))
     }
 
     /// A check that was not made, and why.

@@ -11,5 +11,5 @@ mod finding;
 mod report;
 pub mod terminal;
 
-pub use finding::{Finding, TROUBLESHOOTING, Verdict};
+pub use finding::{Finding, MACHINE_CHECKS, TROUBLESHOOTING, Verdict};
 pub use report::{Format, Report};

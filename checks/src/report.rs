@@ -129,11 +129,11 @@ mod tests {
 [XX] Port-10250  taken by \\u{1b}[31mx
      expected: port 10250 is free
      to mend it: systemctl stop kubelet
-     see: docs/troubleshooting.md#port-10250
+     see: docs/checks.md#port-10250
 [!!] Swap        /dev/sda2
      expected: no swap
      to mend it: swapoff -a
-     see: docs/troubleshooting.md#swap
+     see: docs/checks.md#swap
 [--] Skew        the cluster's version is not known yet
 ";
         assert_eq!(report().render(Format::Table), expected);
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_place_in_the_documentation_has_no_character_that_an_anchor_cannot_have() {
         let finding = Finding::passed("FileContent--proc-sys-net.ipv4-ip_forward", "", "");
-        assert_eq!(finding.documentation(), "docs/troubleshooting.md#filecontent--proc-sys-netipv4-ip_forward");
+        assert_eq!(finding.documentation(), "docs/checks.md#filecontent--proc-sys-netipv4-ip_forward");
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(shown["success"], false);
         assert_eq!(shown["checks"][1]["verdict"], "failed");
         assert_eq!(shown["checks"][1]["remedy"], "systemctl stop kubelet");
-        assert_eq!(shown["checks"][1]["documentation"], "docs/troubleshooting.md#port-10250");
+        assert_eq!(shown["checks"][1]["documentation"], "docs/checks.md#port-10250");
         assert_eq!(shown["checks"][0]["remedy"], serde_json::Value::Null);
     }
 

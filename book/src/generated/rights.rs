@@ -8,14 +8,19 @@ use super::table::{code, head, row};
 use super::{Error, note};
 use crate::markdown::read;
 
-/// One line for each right: `who: where: verb group/resource[ only names]`.
+/// Who has what, one line for each right: `who: where: verb group/resource[ only names]`.
 const GOLDEN: &str = "crds/tests/golden/rights.txt";
+/// What is in each role, in the same form.
+const GOLDEN_ROLES: &str = "e2e/tests/chart/golden/roles.txt";
+/// Roles that the chart binds to machines and to the controller: what they have is told under their own names.
+const BOUND: [&str; 5] =
+    ["nodejoin:controller", "nodejoin:enroll", "nodejoin:join", "nodejoin:metrics-authentication", "nodejoin:node"];
 
 const INTRODUCTION: &str = "\
 # Rights
 
-What the chart gives to whom, all of it. The list is taken from the file with which the tests compare the chart's roles, so
-that a right cannot be added without being seen here.
+What the chart gives to whom, all of it. The lists are taken from the files with which the tests compare the chart's roles,
+so that a right cannot be added without being seen here.
 
 What the controller may not do is as much a part of its design: it cannot read Secrets in `kube-system`, cannot sign
 certificates, cannot change a request's specification, and cannot bind or escalate roles. Admission policies narrow what it
@@ -25,17 +30,37 @@ may do further; [Architecture](../architecture.md#who-writes-what) says which.
 /// The page.
 pub fn page() -> Result<String, Error> {
     let golden = read(Path::new(GOLDEN))?;
-    let mut page = note(GOLDEN);
+    let mut page = note(&format!("{GOLDEN} and {GOLDEN_ROLES}"));
     page.push_str(INTRODUCTION);
+    page.push_str("\n## Machines and the controller\n");
     for (who, rights) in grouped(&golden)? {
-        // Writing to a String cannot fail.
-        let _ = write!(page, "\n## {who}\n\n{}", head(&["Where", "What", "Verbs", "Only these"]));
-        for ((place, what, only), verbs) in rights {
-            let only: Vec<String> = only.split(", ").map(code).collect();
-            page.push_str(&row(&[&place, &code(&what), &verbs.join(", "), &only.join(", ")]));
+        section(&who, rights, &mut page);
+    }
+    page.push_str(PEOPLE);
+    for (role, rights) in grouped(&read(Path::new(GOLDEN_ROLES))?)? {
+        if !BOUND.contains(&role.as_str()) {
+            section(&role, rights, &mut page);
         }
     }
     Ok(page)
+}
+
+const PEOPLE: &str = "
+## Roles for people and for Prometheus
+
+The chart makes these roles, and binds them to whom its values name (`roles.viewers`, `roles.requesters`,
+`roles.enrollers`, `metrics.scrapers`), or to nobody. What an enroller may create in `kube-system` is limited by an admission
+policy to enrollment tokens that end. The two roles to aggregate become part of everyone's `view` and `edit`; the second
+one only when it is asked for.
+";
+
+fn section(name: &str, rights: BTreeMap<Target, Vec<String>>, page: &mut String) {
+    // Writing to a String cannot fail.
+    let _ = write!(page, "\n### {name}\n\n{}", head(&["Where", "What", "Verbs", "Only these"]));
+    for ((place, what, only), verbs) in rights {
+        let only: Vec<String> = only.split(", ").map(code).collect();
+        page.push_str(&row(&[&place, &code(&what), &verbs.join(", "), &only.join(", ")]));
+    }
 }
 
 /// Where, what, and which of them only.

@@ -28,9 +28,17 @@ pub fn is_followed_word_for_word(suite: &Suite) -> Result<(), Failed> {
             let key: &String = shown_key.as_ref().ok_or("no block before has shown the machine's key")?;
             script = script.replace(MACHINE_KEY, key);
         }
-        let printed = suite
-            .shell(place, machine, &script)
-            .map_err(|failure| format!("{PAGE}:{}: {}", block.line, failure.message().unwrap_or_default()))?;
+        let printed = match suite.shell(place, machine, &script) {
+            Ok(printed) => printed,
+            Err(failure) => {
+                let said = failure.message().unwrap_or_default();
+                if script.trim() == "join-agent check" && fails_for_cgroup_v1_alone(said) {
+                    println!("{PAGE}:{}: this host has cgroup v1, as the check says", block.line);
+                    continue;
+                }
+                return Err(format!("{PAGE}:{}: {said}", block.line).into());
+            }
+        };
         println!("{PAGE}:{}\n{script}---\n{}{}", block.line, printed.stdout, printed.stderr);
         if place == Place::Machine && machine == MACHINE {
             shown_key = pin(&printed.stdout).or(shown_key);
@@ -50,6 +58,14 @@ pub fn is_followed_word_for_word(suite: &Suite) -> Result<(), Failed> {
         return Err(format!("at the end of {PAGE} there are the nodes {left:?}, expected the first one alone").into());
     }
     Ok(())
+}
+
+/// Whether the lab's host is all that a check has found: the lab's cluster takes cgroup v1, which a machine that has not
+/// joined cannot know.
+fn fails_for_cgroup_v1_alone(said: &str) -> bool {
+    let mut failed = said.lines().filter(|line| line.starts_with("[XX]"));
+    failed.next().is_some_and(|line| line.contains("SystemVerification") && line.contains("cgroup v1"))
+        && failed.next().is_none()
 }
 
 /// Who types a block, and on which machine.

@@ -51,8 +51,39 @@ pub enum Command {
         #[arg(long, value_name = "SOCKET")]
         cri_socket: Option<String>,
     },
+    /// Makes this machine what it was before its join: asks first, and undoes what the journal of the join names
+    Reset(ResetArguments),
     /// Prints the version
     Version,
+}
+
+#[derive(clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct ResetArguments {
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do what `kubeadm reset` does on a worker, whoever joined this machine: remove all that the kubelet has here
+    #[arg(long)]
+    pub all: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Remove the machine's keys too, so that it is another machine to the cluster
+    #[arg(long)]
+    pub forget_keys: bool,
+    /// Leave pods alone, for a machine whose container runtime is gone
+    #[arg(long)]
+    pub keep_pods: bool,
+    /// The configuration file, for the agent's state directory
+    #[arg(long, default_value = DEFAULT_PATH)]
+    pub config: PathBuf,
+    /// Where the agent keeps its state; by default what the configuration file says, or /var/lib/join-agent
+    #[arg(long, value_name = "FOLDER")]
+    pub state_directory: Option<PathBuf>,
+    /// For tests only: abort the process right after the N-th action
+    #[arg(long, env = "JOIN_AGENT_CRASH_AFTER_WRITES", value_name = "N", hide = true)]
+    pub crash_after_writes: Option<u64>,
 }
 
 #[derive(clap::Args)]

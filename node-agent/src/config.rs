@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 /// Where the file is unless told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/join-agent/config.yaml";
+/// Where the agent keeps its state unless the file says otherwise.
+pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/join-agent";
 /// A configuration is a few hundred bytes; a file that is larger than this is something else.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -222,7 +224,7 @@ fn build(path: &Path, raw: RawConfiguration, surroundings: &Surroundings) -> Res
         node_name,
         discovery,
         node_addresses: addresses?,
-        state_directory: raw.state_directory.unwrap_or_else(|| PathBuf::from("/var/lib/join-agent")),
+        state_directory: raw.state_directory.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIRECTORY)),
     })
 }
 

@@ -225,7 +225,23 @@ impl Cri {
         Ok(containers.into_iter().map(container).collect())
     }
 
-    async fn call<Q, A>(&self, call: &'static str, path: &'static str, question: Q) -> Result<A, Error>
+    /// Asks one question.
+    pub(crate) async fn call<Q, A>(&self, call: &'static str, path: &'static str, question: Q) -> Result<A, Error>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        self.call_within(CALL_TIMEOUT, call, path, question).await
+    }
+
+    /// Asks one question whose answer may take longer.
+    pub(crate) async fn call_within<Q, A>(
+        &self,
+        limit: Duration,
+        call: &'static str,
+        path: &'static str,
+        question: Q,
+    ) -> Result<A, Error>
     where
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
@@ -242,16 +258,14 @@ impl Cri {
             let codec = ProstCodec::<Q, A>::default();
             grpc.unary(Request::new(question), PathAndQuery::from_static(path), codec).await
         };
-        match tokio::time::timeout(CALL_TIMEOUT, asked).await {
+        match tokio::time::timeout(limit, asked).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) if status.code() == Code::Unimplemented => Err(Error::Unimplemented { call }),
             Ok(Err(status)) => {
                 let reason = status.message().chars().take(256).collect();
                 Err(Error::Call { call, reason })
             }
-            Err(_elapsed) => {
-                Err(Error::Call { call, reason: format!("no answer within {} s", CALL_TIMEOUT.as_secs()) })
-            }
+            Err(_elapsed) => Err(Error::Call { call, reason: format!("no answer within {} s", limit.as_secs()) }),
         }
     }
 }

@@ -6,6 +6,7 @@ use backon::{ExponentialBuilder, Retryable};
 use futures::StreamExt;
 use http::Request;
 use kube::{Client, Config};
+use tokio::sync::OnceCell;
 use zbus::{OwnedObjectPath, proxy};
 
 use crate::journal::UnitState;
@@ -91,13 +92,15 @@ fn bus(action: &'static str, unit: &str) -> impl FnOnce(zbus::Error) -> Error {
 /// A connection to systemd, made before it is needed.
 pub struct Systemd {
     connection: zbus::Connection,
+    /// Whether systemd tells this connection of jobs that end; it takes such a wish once.
+    subscribed: OnceCell<()>,
 }
 
 impl Systemd {
     /// Connects to the system bus.
     pub async fn connect() -> Result<Self, Error> {
         let connection = zbus::Connection::system().await.map_err(bus("reach", UNIT))?;
-        Ok(Self { connection })
+        Ok(Self { connection, subscribed: OnceCell::new() })
     }
 
     /// The connection to the system bus, for questions about a unit that are not asked here.
@@ -174,7 +177,7 @@ impl Systemd {
     ) -> Result<(), Error> {
         let manager = ManagerProxy::new(&self.connection).await.map_err(bus("watch", unit))?;
         // In this order: a job that ends at once is seen too.
-        manager.subscribe().await.map_err(bus("watch", unit))?;
+        self.subscribed.get_or_try_init(|| manager.subscribe()).await.map_err(bus("watch", unit))?;
         let mut ended = manager.receive_job_removed().await.map_err(bus("watch", unit))?;
         let job = ask.await.map_err(bus(action, unit))?;
         let result = async {

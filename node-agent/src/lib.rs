@@ -34,5 +34,7 @@ pub mod lock;
 pub mod member;
 pub mod mounts;
 pub mod own_request;
+pub mod rejoin;
 pub mod report;
+pub mod reset;
 pub mod run;

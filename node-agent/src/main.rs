@@ -1,13 +1,14 @@
 //! `join-agent`: the agent on a machine that is to become a node.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use join_agent::cli::{Arguments, CheckOutput, Command, ConfigurationArguments, LogFormat, Output};
-use join_agent::config::{Configuration, Surroundings};
+use join_agent::cli::{Arguments, CheckOutput, Command, ConfigurationArguments, LogFormat, Output, ResetArguments};
+use join_agent::config::{Configuration, DEFAULT_STATE_DIRECTORY, Surroundings};
 use join_agent::journal::CrashSwitch;
-use join_agent::local_status::LocalStatus;
-use join_agent::{check, host, run};
+use join_agent::local_status::Told;
+use join_agent::{check, host, reset, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             };
             print_checks(&question, output)
         }
+        Command::Reset(arguments) => reset_machine(&arguments),
         Command::Version => {
             println!("join-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)
@@ -95,12 +97,31 @@ fn serve(
 }
 
 fn print_status(output: Output) -> Result<ExitCode, Failure> {
-    let Some(status) = LocalStatus::read()? else {
-        return Err("no agent is running here; start it with `systemctl start join-agent`".into());
-    };
+    let told = Told::read(Path::new(DEFAULT_STATE_DIRECTORY))?;
     match output {
-        Output::Text => print!("{}", status.text()),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+        Output::Text => print!("{}", told.text()),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&told)?),
     }
+    Ok(if told.is_running() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn reset_machine(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
+    // A reset must work where the configuration does not.
+    let configured = || {
+        let surroundings = Surroundings { hostname: host::hostname(), allow_unsafe_discovery: true };
+        Configuration::load(&arguments.config, &surroundings).map(|configuration| configuration.state_directory).ok()
+    };
+    let state_directory = arguments.state_directory.clone().or_else(configured);
+    let options = reset::Options {
+        dry_run: arguments.dry_run,
+        all: arguments.all,
+        yes: arguments.yes,
+        forget_keys: arguments.forget_keys,
+        keep_pods: arguments.keep_pods,
+        state_directory: state_directory.unwrap_or_else(|| DEFAULT_STATE_DIRECTORY.into()),
+        crash: CrashSwitch::after(arguments.crash_after_writes),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(reset::reset(&options))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::atomic_file;
 use crate::checks::health::{Health, LOOK};
 use crate::checks::pace::Pace;
 use crate::connection::{self, As, Server};
@@ -21,6 +20,7 @@ use crate::discovery::Cluster;
 use crate::files::{CA_CRT, CLIENT_PEM, KUBELET_CONF};
 use crate::own_request::{self, News, OwnRequest};
 use crate::report::Reporter;
+use crate::{atomic_file, rejoin};
 
 /// The request could not be followed.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +54,14 @@ impl Membership {
         state_directory.join("membership.json")
     }
 
-    /// Writes the file.
-    pub fn write(&self, state_directory: &Path) -> Result<(), atomic_file::Error> {
-        let json = serde_json::to_vec_pretty(self).unwrap_or_default();
-        atomic_file::write(&Self::path(state_directory), &json, atomic_file::SECRET)
+    /// Writes the file, unless it is as it should be. Tells whether it did.
+    pub fn write(&self, state_directory: &Path) -> Result<bool, atomic_file::Error> {
+        let (path, json) = (Self::path(state_directory), serde_json::to_vec_pretty(self).unwrap_or_default());
+        if atomic_file::is(&path, &json, atomic_file::SECRET) {
+            return Ok(false);
+        }
+        atomic_file::write(&path, &json, atomic_file::SECRET)?;
+        Ok(true)
     }
 
     /// Removes the file; that there is none is as good.
@@ -116,13 +120,24 @@ pub struct Followed<'a> {
     pub versions: &'a Versions,
     /// Addresses to report.
     pub addresses: &'a [String],
+    /// The pin of this machine's key.
+    pub public_key: PublicKeyPin,
     /// When results of the checks are written; outlives a watch that is lost, so that its bound holds.
     pub pace: &'a RefCell<Pace>,
 }
 
+/// Why following ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The kubelet has renewed its certificate, or the machine is no member any more.
+    Changed,
+    /// Another request asks this machine to join anew.
+    JoinAnew,
+}
+
 /// Watches the node and its own request until the kubelet has renewed its certificate, the watch is lost, or the machine is
 /// no member any more. `say` is told what is wrong, and `None` when nothing is.
-pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Option<&str>)) -> Result<(), Error> {
+pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Option<&str>)) -> Result<Ended, Error> {
     let client = client(followed.cluster)?;
     let generation_of_certificate = std::fs::read_link(CLIENT_PEM).ok();
     let mut own = OwnRequest::watch(&client, node.as_str());
@@ -148,9 +163,13 @@ pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Optio
             }
             _ = renewal.tick() => {
                 if std::fs::read_link(CLIENT_PEM).ok() != generation_of_certificate || !Path::new(KUBELET_CONF).exists() {
-                    return Ok(());
+                    return Ok(Ended::Changed);
                 }
             }
+        }
+        let ours = &followed.public_key;
+        if rejoin::is_asked(&client, own.known(), followed.membership, node, ours).await {
+            return Ok(Ended::JoinAnew);
         }
         say(trouble_of_watch.clone().or_else(|| health.trouble()).as_deref());
     }

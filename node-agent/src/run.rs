@@ -19,9 +19,9 @@ use crate::journal::{self, CrashSwitch, JoinStep, Journal, Root};
 use crate::kubelet::{self, Systemd};
 use crate::local_status::{self, LocalStep, Publisher};
 use crate::lock::{self, StateLock};
-use crate::member::{self, Followed, Membership};
+use crate::member::{self, Ended, Followed, Membership};
 use crate::own_request::{self, News, OwnRequest};
-use crate::{announce, files, host};
+use crate::{announce, files, host, rejoin};
 
 /// How often the agent looks whether its announcement is still there: kube-controller-manager removes pending requests
 /// after a day.
@@ -54,6 +54,9 @@ pub enum Error {
     /// The request cannot be watched.
     #[error(transparent)]
     Lost(#[from] own_request::Lost),
+    /// The old membership could not be ended.
+    #[error(transparent)]
+    Rejoin(#[from] rejoin::Error),
     /// The machine is a node, and its request cannot be followed.
     #[error(transparent)]
     Member(#[from] member::Error),
@@ -129,7 +132,9 @@ impl Service {
     }
 
     async fn round(&self) -> Result<(), Error> {
-        Journal::check(&self.configuration.state_directory)?;
+        if Journal::check(&self.configuration.state_directory)? == Some(JoinStep::Leave) {
+            self.leave().await?;
+        }
         match self.membership() {
             Some(membership) => self.be_member(&membership).await,
             None => Box::pin(self.become_member()).await,
@@ -174,9 +179,21 @@ impl Service {
             cluster: &cluster,
             versions: &host::versions().await,
             addresses: &addresses,
+            public_key: self.identity.machine.pin(),
             pace: &self.pace,
         };
-        Ok(Box::pin(member::follow(&followed, &self.configuration.node_name, say)).await?)
+        match Box::pin(member::follow(&followed, &self.configuration.node_name, say)).await? {
+            Ended::Changed => Ok(()),
+            Ended::JoinAnew => self.leave().await,
+        }
+    }
+
+    /// Ends the membership of an earlier request.
+    async fn leave(&self) -> Result<(), Error> {
+        tracing::info!("another request asks this machine to join anew; its old membership is ended");
+        self.status.say(LocalStep::Joining, "ending the old membership, since another request asks to join anew");
+        let systemd = Systemd::connect().await?;
+        Ok(rejoin::leave(&systemd, &mut self.open_journal()?, &self.configuration.state_directory).await?)
     }
 
     fn open_journal(&self) -> Result<Journal, journal::Error> {

@@ -162,3 +162,40 @@ pub fn agent_at_each_stage(suite: &Suite) -> Result<(), Failed> {
     assert_eq!(tokens.len(), 1, "tokens: {tokens:?}");
     Ok(())
 }
+
+/// An agent that is killed after each single write to the machine, and started again by systemd, ends where an undisturbed
+/// one ends: it goes on by its journal.
+pub fn agent_after_each_write(suite: &Suite) -> Result<(), Failed> {
+    let name = "crash-3";
+    let machine = suite.bare_machine(name)?;
+    let before = audit_lines(suite)?.len();
+    suite.operator().prepare_agent(&machine, &join_e2e::operator::agent_configuration(name, suite.enrollment()))?;
+    let drop_in = machine.path("/etc/systemd/system/join-agent.service.d/crash.conf")?;
+    std::fs::create_dir_all(drop_in.parent().unwrap_or(&drop_in))?;
+    std::fs::write(&drop_in, "[Service]\nEnvironment=JOIN_AGENT_CRASH_AFTER_WRITES=1\nRestartSec=100ms\n")?;
+    machine.run(&["systemctl", "daemon-reload"])?;
+    suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    machine.run(&["systemctl", "start", "join-agent.service"])?;
+    suite.wait_until_joined(name)?;
+    suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenRemoved)?;
+    wait_until("the agent to be the node's", Duration::from_mins(1), || {
+        let said = suite.operator().agent_status(&machine);
+        if said.contains("Joined") { Ok(()) } else { Err(said) }
+    })?;
+    let restarts = machine.run(&["systemctl", "show", "--property=NRestarts", "--value", "join-agent.service"])?;
+    let kills: u32 = restarts.stdout.trim().parse()?;
+    println!("converged after {kills} kills");
+    assert!(kills > 8, "only {kills} writes were interrupted: the switch does not work");
+
+    let announcements = created(suite, before, "certificatesigningrequests", "nodejoin-machine-crash-3-")?;
+    assert_eq!(announcements.len(), 1, "the machine had several identities: {announcements:?}");
+    let requests = created(suite, before, "certificatesigningrequests", "nodejoin-client-")?;
+    assert_eq!(requests.len(), 1, "client certificate requests: {requests:?}");
+    let tokens = created(suite, before, "secrets", "bootstrap-token-")?;
+    assert_eq!(tokens.len(), 1, "tokens: {tokens:?}");
+    let staged = ["find", "/etc/kubernetes", "/var/lib/kubelet", "/var/lib/join-agent", "-name", ".*.join-agent"];
+    assert_eq!(machine.run(&staged)?.stdout, "", "writes that were interrupted left something");
+    let pems = ["find", "/var/lib/kubelet/pki", "-name", "kubelet-client-2*.pem"];
+    assert_eq!(machine.run(&pems)?.stdout.lines().count(), 1, "the certificate was written more than once");
+    Ok(())
+}

@@ -15,6 +15,7 @@ mod input;
 mod kubeadm;
 mod metrics;
 mod policies;
+mod reset;
 mod signer;
 mod support;
 
@@ -49,6 +50,27 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     (KubernetesMinor::V1_37, "the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
     (KubernetesMinor::V1_37, "a_controller_killed_after_each_write_converges", crash::controller_after_each_write),
     (KubernetesMinor::V1_37, "an_agent_killed_at_each_stage_converges", crash::agent_at_each_stage),
+    (KubernetesMinor::V1_37, "an_agent_killed_after_each_write_converges", crash::agent_after_each_write),
+    (
+        KubernetesMinor::V1_37,
+        "a_reset_machine_is_what_it_was_and_joins_again",
+        reset::a_reset_machine_is_what_it_was_and_joins_again,
+    ),
+    (
+        KubernetesMinor::V1_37,
+        "a_reset_that_is_killed_restores_everything",
+        reset::a_reset_that_is_killed_restores_everything,
+    ),
+    (
+        KubernetesMinor::V1_37,
+        "a_machine_of_kubeadm_is_reset_on_demand_only",
+        reset::a_machine_of_kubeadm_is_reset_on_demand_only,
+    ),
+    (
+        KubernetesMinor::V1_37,
+        "a_request_made_again_rejoins_the_machine",
+        reset::a_request_made_again_rejoins_the_machine,
+    ),
     (KubernetesMinor::V1_37, "bad_requests_are_refused_with_the_field", input::bad_requests_are_refused_with_the_field),
     (KubernetesMinor::V1_37, "a_machine_finds_the_cluster_by_a_file", input::a_machine_finds_the_cluster_by_a_file),
     (

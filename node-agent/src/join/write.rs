@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::Error;
 use crate::atomic_file::{PUBLIC, SECRET};
 use crate::files::{self, Rendered};
-use crate::journal::{Journal, UnitState};
+use crate::journal::{Before, Journal, UnitState};
 use crate::member::Membership;
 
 /// The folders of the files, parents first, with the modes that kubeadm gives them.
@@ -53,8 +53,9 @@ pub fn all(
     for (path, content) in public {
         journal.file(path, content.as_bytes(), PUBLIC)?;
     }
-    membership.write(state_directory)?;
-    journal.crash_switch().wrote("the membership");
+    if membership.write(state_directory)? {
+        journal.crash_switch().wrote("the membership");
+    }
     journal.file(files::KUBELET_CONF, rendered.kubelet_conf.as_bytes(), SECRET)?;
     Ok(())
 }
@@ -67,13 +68,14 @@ fn pem(certificate: &str, key: &MachineKey) -> Result<Zeroizing<String>, Error> 
     Ok(content)
 }
 
-/// The name under which a join that was interrupted has written this very certificate, else a new one.
+/// The name under which a join that was interrupted has written this very certificate or was about to, else a new one.
 fn pem_path(journal: &Journal, content: &[u8]) -> String {
-    let known = journal.state().before.keys().find(|path| {
-        *path != files::CLIENT_PEM
-            && Path::new(path).parent() == Some(Path::new(files::PKI_FOLDER))
-            && journal.has(path, content, SECRET)
-    });
+    let is_dated = |path: &str| {
+        let name = Path::new(path).strip_prefix(files::PKI_FOLDER).ok().and_then(Path::to_str);
+        path != files::CLIENT_PEM && name.is_some_and(|name| name.starts_with("kubelet-client-"))
+    };
+    let ours = journal.state().before.iter().filter(|(path, was)| **was == Before::Absent && is_dated(path));
+    let known = ours.map(|(path, _)| path).find(|path| journal.has(path, content, SECRET) || !journal.exists(path));
     known.cloned().unwrap_or_else(|| client_pem_path(&Zoned::now()).display().to_string())
 }
 

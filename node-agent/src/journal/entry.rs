@@ -19,8 +19,8 @@ pub const ROOTS: [&str; 2] = ["/etc/kubernetes", KUBELET_FOLDER];
 /// The kubelet's state. Whatever comes to lie in it after a join began came of the join.
 pub const KUBELET_FOLDER: &str = "/var/lib/kubelet";
 
-/// Where a join stands: the step that is about to be taken, noted before it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a join stands: the step that is about to be taken, noted before it is. In the order of a join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum JoinStep {
     /// The certificate is asked for and waited for. Nothing on the machine has been changed.
@@ -31,6 +31,10 @@ pub enum JoinStep {
     StartKubelet,
     /// The machine is the node.
     Joined,
+    /// The kubelet is stopped and the node's credentials are removed, since another request asks the machine to join anew.
+    Leave,
+    /// That is done; the new request is next.
+    Left,
 }
 
 impl JoinStep {
@@ -41,6 +45,8 @@ impl JoinStep {
             Self::WriteFiles => "was writing the node's files",
             Self::StartKubelet => "had written all files and was starting the kubelet",
             Self::Joined => "is complete",
+            Self::Leave => "is being ended, since another request asks this machine to join anew",
+            Self::Left => "was ended for another request, which is next",
         }
     }
 }
@@ -137,7 +143,7 @@ pub struct UnitState {
 pub struct Listing {
     /// Whether everything that was in it is in the journal. If not, what the kubelet added cannot be told apart.
     pub complete: bool,
-    /// What was mounted below it, and so is none of the kubelet's.
+    /// What was mounted there or below, and so is none of the kubelet's.
     pub mounts: Vec<String>,
 }
 
@@ -264,9 +270,10 @@ impl State {
         !self.before.is_empty() || self.kubelet.is_some()
     }
 
-    /// Whether the step has been taken up for this request already.
-    pub fn is_at(&self, step: JoinStep, request: &str) -> bool {
-        self.step.as_ref().is_some_and(|(at, of, _)| *at == step && of == request)
+    /// Whether the step, or a later one, has been taken up for this request already: a join that goes on after a kill
+    /// passes again through what it has done.
+    pub fn has_come_to(&self, step: JoinStep, request: &str) -> bool {
+        self.step.as_ref().is_some_and(|(at, of, _)| *at >= step && of == request)
     }
 }
 

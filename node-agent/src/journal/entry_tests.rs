@@ -57,7 +57,21 @@ fn lines_look_as_they_are_documented() {
     let (state, whole) = State::parse(expected.as_bytes()).unwrap();
     assert_eq!(whole, expected.len() as u64);
     assert_eq!(state.before.len(), 3);
-    assert!(state.reset_since.is_some() && state.is_at(JoinStep::WriteFiles, "u") && state.has_touched());
+    assert!(state.reset_since.is_some() && state.has_come_to(JoinStep::WriteFiles, "u") && state.has_touched());
+}
+
+#[test]
+fn a_step_has_been_come_to_by_its_own_request_only() {
+    let at = |step| State { step: Some((step, "u".to_owned(), Timestamp::UNIX_EPOCH)), ..State::default() };
+    for (at, step, request, expected) in [
+        (at(JoinStep::WriteFiles), JoinStep::AskForCertificate, "u", true),
+        (at(JoinStep::WriteFiles), JoinStep::WriteFiles, "u", true),
+        (at(JoinStep::WriteFiles), JoinStep::StartKubelet, "u", false),
+        (at(JoinStep::Left), JoinStep::AskForCertificate, "v", false),
+        (State::default(), JoinStep::AskForCertificate, "u", false),
+    ] {
+        assert_eq!(at.has_come_to(step, request), expected, "{at:?} {step:?}");
+    }
 }
 
 #[test]

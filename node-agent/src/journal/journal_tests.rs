@@ -44,10 +44,15 @@ fn a_join_is_noted_before_it_is_done_and_read_again() {
 
     let state = Journal::read(&place.state).unwrap().unwrap();
     assert_eq!(state.before[CONF], Before::Absent);
-    assert!(state.is_at(JoinStep::WriteFiles, "u"));
+    assert!(state.has_come_to(JoinStep::WriteFiles, "u"));
     assert_eq!(state.listing, Some(Listing { complete: true, mounts: Vec::new() }));
     let file = place.state.join(FILE);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // A join that goes on passes again through what it has done, and notes none of it.
+    let mut again = place.open("a").unwrap();
+    again.step(JoinStep::AskForCertificate, "u").unwrap();
+    assert_eq!(Journal::read(&place.state).unwrap().unwrap(), state);
 
     // What was written once is not noted, nor written, a second time.
     let length = fs::metadata(&file).unwrap().len();
@@ -130,7 +135,7 @@ fn a_torn_end_is_overwritten_and_a_damaged_journal_named() {
     fs::write(&file, &text).unwrap();
     let mut journal = place.open("a").unwrap();
     journal.step(JoinStep::AskForCertificate, "u").unwrap();
-    assert!(Journal::read(&place.state).unwrap().unwrap().is_at(JoinStep::AskForCertificate, "u"));
+    assert!(Journal::read(&place.state).unwrap().unwrap().has_come_to(JoinStep::AskForCertificate, "u"));
 
     fs::write(&file, "no journal\n").unwrap();
     let error = place.open("a").unwrap_err().to_string();

@@ -148,13 +148,14 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Whether this machine may join and be a node: not while a reset of it has not ended, nor by a journal that nobody
-    /// can undo.
-    pub fn check(state_directory: &Path) -> Result<(), Error> {
+    /// The step at which this machine is, if it may join and be a node: not while a reset of it has not ended, nor with
+    /// a journal that nobody can read.
+    pub fn check(state_directory: &Path) -> Result<Option<JoinStep>, Error> {
         let path = state_directory.join(FILE);
-        match read(&path)?.and_then(|(state, _)| state.reset_since) {
+        let Some((state, _)) = read(&path)? else { return Ok(None) };
+        match state.reset_since {
             Some(since) => Err(Error::ResetUnderWay { path, since }),
-            None => Ok(()),
+            None => Ok(state.step.map(|(step, _, _)| step)),
         }
     }
 
@@ -192,7 +193,7 @@ impl Journal {
 
     /// Notes that a step is about to be taken, unless that is noted already.
     pub fn step(&mut self, step: JoinStep, request: &str) -> Result<(), Error> {
-        if self.state.is_at(step, request) {
+        if self.state.has_come_to(step, request) {
             return Ok(());
         }
         self.append(vec![Entry::Step { step, request: request.to_owned() }])
@@ -214,7 +215,7 @@ impl Journal {
             entries.push(Entry::Before { path: path.clone(), was });
         }
         if self.state.listing.is_none() {
-            let mounts = crate::mounts::below(KUBELET_FOLDER)
+            let mounts = crate::mounts::at_or_below(KUBELET_FOLDER)
                 .map_err(|source| LookError::Look { path: KUBELET_FOLDER.into(), source })?;
             let tree = before::list(&self.root, KUBELET_FOLDER, &mounts, &self.backups)?;
             entries.extend(tree.entries.into_iter().map(|(path, was)| Entry::Before { path, was }));
@@ -223,7 +224,7 @@ impl Journal {
         if let Some(unit) = unit.filter(|_| self.state.kubelet.is_none()) {
             entries.push(Entry::Kubelet(unit));
         }
-        if !self.state.is_at(JoinStep::WriteFiles, request) || !entries.is_empty() {
+        if !self.state.has_come_to(JoinStep::WriteFiles, request) || !entries.is_empty() {
             entries.push(Entry::Step { step: JoinStep::WriteFiles, request: request.to_owned() });
         }
         self.append(entries)
@@ -259,6 +260,11 @@ impl Journal {
         atomic_file::link(&place, Path::new(target))?;
         self.crash.wrote(path);
         Ok(())
+    }
+
+    /// Whether there is anything at a path.
+    pub fn exists(&self, path: &str) -> bool {
+        self.root.place(path).symlink_metadata().is_ok()
     }
 
     /// Whether a file that was noted has this content.

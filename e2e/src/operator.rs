@@ -3,11 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use join_crds::vocabulary;
 use join_trust::pin::PublicKeyPin;
-use join_trust::token::{BootstrapToken, SECRET_NAMESPACE, SECRET_TYPE, SecretSpec};
+use join_trust::token::BootstrapToken;
 
 use crate::helm;
 use crate::lab::command::{self, Error as CommandError};
@@ -44,7 +42,7 @@ fn at(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { path, source }
 }
 
-/// What a machine's agent needs to find the cluster and to announce the machine: `kubectl njr enroll` of the lab.
+/// What a machine's agent needs to find the cluster and to announce the machine.
 pub struct Enrollment {
     token: BootstrapToken,
     pin: String,
@@ -65,7 +63,8 @@ pub struct Operator<'a> {
 
 impl<'a> Operator<'a> {
     /// Installs the chart without its Deployment's pods, so that controllers can be started, stopped and crashed as
-    /// processes. `binaries` is the folder with join-controller and join-agent.
+    /// processes. `binaries` is the folder with join-controller, join-agent and
+    /// kubectl-njr.
     pub fn install(lab: &'a Lab, binaries: PathBuf) -> Result<Self, Error> {
         helm::install(lab, &["--set=replicaCount=0"])?;
         lab.kubectl_output(&["wait", "--for=condition=Established", "crd/nodejoinrequests.nodejoin.dev"])?;
@@ -96,26 +95,11 @@ impl<'a> Operator<'a> {
         Ok(())
     }
 
-    /// Makes an enrollment token that is valid for a day.
+    /// Makes an enrollment token that is valid for a day, as an administrator does it.
     pub fn enroll(&self) -> Result<Enrollment, Error> {
-        let token = BootstrapToken::generate()?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let expires = now + Duration::from_hours(24);
-        let specification = SecretSpec {
-            expires_at: i64::try_from(expires.as_secs()).unwrap_or(i64::MAX),
-            description: "machines of the lab, before they are requested",
-            signing: true,
-            authentication: true,
-            groups: &[vocabulary::GROUP_ENROLL],
-        };
-        let data = specification.string_data(&token)?;
-        let data: std::collections::BTreeMap<_, _> = data.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let secret = serde_json::json!({
-            "apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE,
-            "metadata": {"namespace": SECRET_NAMESPACE, "name": token.id().secret_name()},
-            "stringData": data,
-        });
-        self.apply(&secret.to_string())?;
+        let mut njr = self.lab.control_plane_command(&self.binaries.join("kubectl-njr"))?;
+        njr.args(["enroll", "--print-token"]).env("KUBECONFIG", "/etc/kubernetes/admin.conf");
+        let token = BootstrapToken::parse(command::run(&mut njr)?.stdout.trim())?;
         Ok(Enrollment { token, pin: self.ca_pin()? })
     }
 

@@ -107,8 +107,6 @@ fn next_version(package: &Path, folder: &Path) -> Result<PathBuf, Failed> {
     };
     edit("DEBIAN/control", |text| text.replacen("-1\n", "-2\n", 1))?;
     edit("etc/join-agent/config.yaml", |text| text + NEW_EXAMPLE)?;
-    // Made for the old example; dpkg does without.
-    fs::remove_file(content.join("DEBIAN/md5sums"))?;
     let next = folder.join("next.deb");
     command::run(Command::new("dpkg-deb").args(["--build", "-Zgzip", "-z1"]).arg(&content).arg(&next))?;
     Ok(next)

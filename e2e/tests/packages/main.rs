@@ -105,7 +105,9 @@ fn mode(machine: &Machine<'_>, path: &str) -> Result<String, Failed> {
 /// Writes the agent's configuration as an administrator does, and starts the agent.
 fn configure_and_start(machine: &Machine<'_>) -> Result<(), Failed> {
     std::fs::write(machine.path("/etc/join-agent/config.yaml")?, CONFIGURATION)?;
-    machine.run(&["systemctl", "enable", "--now", "join-agent.service"])?;
+    if let Err(failure) = machine.run(&["systemctl", "enable", "--now", "join-agent.service"]) {
+        return Err(format!("{failure}\n{}", machine.journal("join-agent.service")?).into());
+    }
     assert_eq!(unit(machine)?, "loaded enabled active");
     assert_eq!(mode(machine, "/etc/join-agent/config.yaml")?, "600");
     assert_eq!(mode(machine, "/var/lib/join-agent")?, "700");

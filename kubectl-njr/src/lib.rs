@@ -7,6 +7,9 @@
 //! not understood (as clap has it). Results go to standard output, everything else to standard error, errors as
 //! `error: …`. Text from the cluster is never shown before its control characters are made visible. Secrets are shown
 //! only where they are asked for.
+//!
+//! The program is given away linked statically. Its glibc then resolves the API server's name by files and DNS, on every
+//! system; names that only another module of `/etc/nsswitch.conf` knows (mDNS, sssd) are not found.
 #![warn(missing_docs)]
 
 pub mod accept;

@@ -74,6 +74,8 @@ fn normalised(mut text: String, known: &[(String, String)]) -> Result<String, Fa
         (r"\bbootstrap-token-[a-z0-9]{6}\b", "bootstrap-token-<id>"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uid>"),
+        // Who holds a lease: the host's name and an id, new with each start of a component.
+        (r"[A-Za-z0-9.-]+_<uid>", "<holder>"),
         (r#"resourceVersion: "\d+""#, "resourceVersion: <version>"),
         // An age in a column, and in a sentence.
         (r"  \d+[smh](\d+[ms])?(   +|\n)", "  <age>$2"),

@@ -7,7 +7,10 @@ const HEAD: &str = include_str!("readme-head.md");
 
 /// The README: the head, then a table of values for each group.
 pub(super) fn markdown(values: &[Documented]) -> String {
-    let mut text = format!("<!-- Generated from values.yaml by `cargo xtask generate`. Do not edit. -->\n{HEAD}");
+    let mut parts = vec![
+        "<!-- Generated from values.yaml by `cargo xtask generate`. Do not edit. -->\n".to_owned(),
+        HEAD.to_owned(),
+    ];
     let group = |value: &Documented| value.path.rsplit_once('.').map(|(group, _)| group.to_owned());
     // Those without a group together and first; else in the order of the file.
     let (alone, grouped): (Vec<_>, Vec<_>) = values.iter().partition(|value| group(value).is_none());
@@ -16,13 +19,13 @@ pub(super) fn markdown(values: &[Documented]) -> String {
         let group = group(value);
         if last.as_ref() != Some(&group) {
             let title = group.as_ref().map_or_else(|| "General".to_owned(), |group| format!("`{group}`"));
-            text.push_str(&format!("\n### {title}\n\n| Value | What it is for | Default |\n|---|---|---|\n"));
+            parts.push(format!("\n### {title}\n\n| Value | What it is for | Default |\n|---|---|---|\n"));
             last = Some(group);
         }
         let default = value.default.to_string();
-        text.push_str(&format!("| `{}` | {} | `{}` |\n", value.path, cell(&value.description), cell(&default)));
+        parts.push(format!("| `{}` | {} | `{}` |\n", value.path, cell(&value.description), cell(&default)));
     }
-    text
+    parts.concat()
 }
 
 /// Text that may not end a cell.

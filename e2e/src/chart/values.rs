@@ -43,15 +43,15 @@ pub fn documented(text: &str) -> Result<Vec<Documented>, Undocumented> {
     let values: Value = serde_saphyr::from_str(text).map_err(|failure| Undocumented::Yaml(failure.to_string()))?;
     let mut found = Vec::new();
     let mut open: Vec<Open> = Vec::new();
-    let mut comment = String::new();
+    let mut comment: Vec<&str> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let content = line.trim_start();
         let indent = line.len() - content.len();
         if let Some(words) = content.strip_prefix('#') {
-            comment = format!("{comment} {}", words.trim()).trim().to_owned();
+            comment.push(words.trim());
             continue;
         }
-        let description = std::mem::take(&mut comment);
+        let description = std::mem::take(&mut comment).join(" ");
         let Some((key, _)) = content.split_once(':').filter(|(key, _)| is_key(key)) else { continue };
         open.retain(|parent| parent.indent < indent);
         let inside = open.iter().any(|parent| parent.documented);

@@ -30,8 +30,8 @@ pub fn roles_are_those_of_the_golden_file(helm: &Helm) -> Result<(), Failed> {
     for role in roles {
         let name = role["metadata"]["name"].as_str().unwrap_or_default();
         let place = role["metadata"]["namespace"].as_str().unwrap_or("everywhere");
-        let rules = role["rules"].as_array().ok_or_else(|| format!("{name} has no rules"))?;
-        lines.extend(rules.iter().flat_map(each_right).map(|right| format!("{name}: {place}: {right}\n")));
+        let granted = role["rules"].as_array().ok_or_else(|| format!("{name} has no rules"))?;
+        lines.extend(granted.iter().flat_map(each_right).map(|right| format!("{name}: {place}: {right}\n")));
     }
     for line in &lines {
         assert!(!line.contains('*'), "a wildcard: {line}");

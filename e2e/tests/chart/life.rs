@@ -99,8 +99,11 @@ pub fn upgraded_during_a_join(suite: &Suite) -> Result<(), Failed> {
 
     let (machine, token) = half_way(suite, "worker-4")?;
     suite.helm(&[&["upgrade", RELEASE, &chart, "--reset-values"][..], &wait].concat())?;
-    let pods = suite.pods()?;
-    assert_eq!(pods.iter().filter(|(_, ready)| *ready).count(), 2, "{pods:?}");
+    // Pods of the old version end on their own time.
+    wait_until("two ready pods and no others", PATIENCE, || {
+        let pods = suite.pods().map_err(|failure| failure.message().unwrap_or_default().to_owned())?;
+        if pods.len() == 2 && pods.iter().all(|(_, ready)| *ready) { Ok(()) } else { Err(format!("{pods:?}")) }
+    })?;
     go_on(suite, &machine, &token)?;
     // Whoever was there before is still a node.
     let names = suite.kubectl(&["get", "njr", "--output=jsonpath={.items[*].metadata.name}"])?;

@@ -155,9 +155,9 @@ impl Suite {
             ),
             ("pods.txt", &["describe", "pods", "--namespace", NAMESPACE]),
         ] {
-            let text =
+            let printed =
                 self.kubectl(arguments).unwrap_or_else(|failure| failure.message().unwrap_or_default().to_owned());
-            let _ = std::fs::write(folder.join(file), text);
+            let _ = std::fs::write(folder.join(file), printed);
         }
         folder.display().to_string()
     }

@@ -198,9 +198,9 @@ fn write_checksums(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
         checksums.push((name, hex::encode(Sha256::digest(content))));
     }
     checksums.sort();
-    let text: String = checksums.iter().map(|(name, checksum)| format!("{checksum}  {name}\n")).collect();
+    let lines: Vec<String> = checksums.iter().map(|(name, checksum)| format!("{checksum}  {name}")).collect();
     let list = folder.join(CHECKSUMS);
-    fs::write(&list, text).with_context(|| format!("writing {}", list.display()))?;
+    fs::write(&list, lines.join("\n") + "\n").with_context(|| format!("writing {}", list.display()))?;
     Ok(checksums)
 }
 

@@ -21,8 +21,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use render::Helm;
 use suite::Suite;
 
+type OfRendering = fn(&Helm) -> Result<(), Failed>;
+type OnACluster = fn(&Suite) -> Result<(), Failed>;
+
 /// Tests that render the chart.
-const RENDERED: &[(&str, fn(&Helm) -> Result<(), Failed>)] = &[
+const RENDERED: &[(&str, OfRendering)] = &[
     ("lint_finds_nothing", values::lint_finds_nothing),
     ("the_schema_knows_the_values_and_no_others", values::the_schema_knows_the_values_and_no_others),
     ("wrong_values_are_refused", values::wrong_values_are_refused),
@@ -38,7 +41,7 @@ const RENDERED: &[(&str, fn(&Helm) -> Result<(), Failed>)] = &[
 ];
 
 /// Steps of a release's life on a real cluster. Each finds what the ones before it left, or makes it.
-const ON_A_CLUSTER: &[(&str, fn(&Suite) -> Result<(), Failed>)] = &[
+const ON_A_CLUSTER: &[(&str, OnACluster)] = &[
     ("the_controller_runs_restricted_and_one_replica_leads", life::runs_restricted_and_one_replica_leads),
     ("commands_of_the_notes_work", notes::commands_of_the_notes_work),
     ("identities_have_the_rights_of_the_golden_file", rights::identities_have_the_rights_of_the_golden_file),
@@ -49,7 +52,7 @@ const ON_A_CLUSTER: &[(&str, fn(&Suite) -> Result<(), Failed>)] = &[
     ("upgraded_during_a_join", life::upgraded_during_a_join),
 ];
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One lab, two cores: the tests take turns.
     arguments.test_threads = Some(1);
@@ -73,14 +76,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let conclusion = libtest_mimic::run(&arguments, rendered.chain(on_a_cluster).collect());
     // The lab is removed before the exit code is given.
     drop(suite);
-    Ok(conclusion.exit_code())
+    conclusion.exit_code()
 }
 
-fn on_a_cluster(
-    shared: &Mutex<Option<Suite>>,
-    name: &str,
-    test: fn(&Suite) -> Result<(), Failed>,
-) -> Result<(), Failed> {
+fn on_a_cluster(shared: &Mutex<Option<Suite>>, name: &str, test: OnACluster) -> Result<(), Failed> {
     let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let suite = match &mut *slot {
         Some(suite) => suite,

@@ -25,6 +25,14 @@ const MOST_KILLS: u32 = 60;
 /// Path, kind, mode, owner and content of everything below some folders of a machine.
 type Snapshot = BTreeMap<PathBuf, String>;
 
+/// What a command that must fail says.
+fn refusal(machine: &Machine<'_>, words: &[&str]) -> Result<String, Failed> {
+    match machine.run(words) {
+        Ok(printed) => Err(format!("{} was carried out: {}", words.join(" "), printed.stdout).into()),
+        Err(failure) => Ok(failure.to_string()),
+    }
+}
+
 fn snapshot(machine: &Machine<'_>) -> Result<Snapshot, Failed> {
     let mut found = Snapshot::new();
     for folder in TOUCHED {
@@ -133,7 +141,7 @@ pub fn a_reset_machine_is_what_it_was_and_joins_again(suite: &Suite) -> Result<(
     run_pod(suite, name)?;
     assert!(!mounts(&machine)?.is_empty(), "the pod has no volume that is mounted");
 
-    let refused = machine.run(&["join-agent", "reset"]).unwrap_err().to_string();
+    let refused = refusal(&machine, &["join-agent", "reset"])?;
     assert!(refused.contains("--yes") && refused.contains("--dry-run"), "{refused}");
     let shown = machine.run(&["join-agent", "reset", "--dry-run"])?.stdout;
     for expected in [
@@ -212,7 +220,7 @@ pub fn a_machine_of_kubeadm_is_reset_on_demand_only(suite: &Suite) -> Result<(),
     kubeadm::join(suite, name)?;
     let machine = suite.lab().machine(name)?;
     suite.operator().prepare_agent(&machine, "{}")?;
-    let refused = machine.run(&["join-agent", "reset", "--yes"]).unwrap_err().to_string();
+    let refused = refusal(&machine, &["join-agent", "reset", "--yes"])?;
     assert!(refused.contains("joined by somebody else") && refused.contains("--all"), "{refused}");
     assert!(is_active(&machine, "kubelet.service"));
 

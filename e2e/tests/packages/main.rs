@@ -26,8 +26,10 @@ discovery:
     caCertHashes: ['sha256:0000000000000000000000000000000000000000000000000000000000000000']
 ";
 
+type Test = fn(&Machine<'_>) -> Result<(), Failed>;
+
 /// Tests that need a machine. Each leaves it without the package.
-const ON_A_MACHINE: &[(&str, fn(&Machine<'_>) -> Result<(), Failed>)] = &[
+const ON_A_MACHINE: &[(&str, Test)] = &[
     ("deb_installed_upgraded_removed_and_purged", debian::installed_upgraded_removed_and_purged),
     ("rpm_installed_and_erased", rpm::installed_and_erased),
 ];

@@ -150,7 +150,7 @@ pub fn a_reset_machine_is_what_it_was_and_joins_again(suite: &Suite) -> Result<(
         &format!("remove pod default/{name}"),
         "unmount /var/lib/kubelet/pods/",
         "remove file /etc/kubernetes/kubelet.conf",
-        "remove folder /var/lib/kubelet and all that is in it",
+        "remove folder /var/lib/kubelet/pki and all that is in it",
         &format!("kubectl delete njr/{name} node/{name}"),
         "nothing was changed",
     ] {

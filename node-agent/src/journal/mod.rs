@@ -215,7 +215,7 @@ impl Journal {
             entries.push(Entry::Before { path: path.clone(), was });
         }
         if self.state.listing.is_none() {
-            let mounts = crate::mounts::at_or_below(KUBELET_FOLDER)
+            let mounts = crate::mounts::file_systems_at_or_below(KUBELET_FOLDER)
                 .map_err(|source| LookError::Look { path: KUBELET_FOLDER.into(), source })?;
             let tree = before::list(&self.root, KUBELET_FOLDER, &mounts, &self.backups)?;
             entries.extend(tree.entries.into_iter().map(|(path, was)| Entry::Before { path, was }));

@@ -66,6 +66,11 @@ fn join(lab: &Lab, binaries: &Path) -> anyhow::Result<()> {
     runtime.block_on(announced(client.clone()))?;
     step.done();
 
+    // A cluster that users have is not a few seconds old.
+    let step = Step::begin("waiting for the new control plane's controllers");
+    lab.wait_for_controller_manager()?;
+    step.done();
+
     println!("\n$ kubectl apply -f examples/nodejoinrequest.yaml");
     let changes = runtime.block_on(watch_join(client, lab))?;
 

@@ -222,6 +222,15 @@ imageGCHighThresholdPercent: 100
         })
     }
 
+    /// Waits until kube-controller-manager works: a few seconds after it was started it signs nothing yet.
+    pub fn wait_for_controller_manager(&self) -> Result<(), Error> {
+        // What its controllers make first in every namespace.
+        wait_until("kube-controller-manager to work", Duration::from_mins(1), || {
+            let account = ["get", "serviceaccount", "default", "--namespace", "default"];
+            self.kubectl_output(&account).map(drop).map_err(|failure| failure.to_string())
+        })
+    }
+
     /// Gives kube-proxy, which runs as a unit on every machine, an identity and a configuration.
     fn prepare_kube_proxy(&self) -> Result<(), Error> {
         let account = ["--namespace", "kube-system", "kube-proxy"];

@@ -8,45 +8,23 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::LazyLock;
 
 use join_agent::config::{Configuration, Surroundings};
 use join_book::blocks::{Block, blocks};
 use join_book::markdown::pages;
 use join_book::repository;
-use join_crds::{NodeJoinRequest, generate};
-use kube_core::cel::Validator;
+use join_crds::NodeJoinRequest;
 use serde_json::Value;
+use support::{SCHEMA, refused_by_rules, refused_by_schema, unknown_fields};
+
+#[path = "../../crds/tests/support/mod.rs"]
+mod support;
 
 type Outcome = Result<(), String>;
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let crd = serde_json::to_value(generate::crd().unwrap()).unwrap();
-    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
-});
-
-/// The fields of an object that its schema does not know; the API server would drop them without a word.
-fn unknown_fields(path: &str, object: &Value, schema: &Value) -> Vec<String> {
-    match object {
-        Value::Object(fields) if schema["properties"].is_object() => fields
-            .iter()
-            .flat_map(|(name, value)| {
-                let (path, field) = (format!("{path}.{name}"), &schema["properties"][name]);
-                if field.is_null() { vec![path] } else { unknown_fields(&path, value, field) }
-            })
-            .collect(),
-        Value::Array(items) => items.iter().flat_map(|item| unknown_fields(path, item, &schema["items"])).collect(),
-        _ => Vec::new(),
-    }
-}
-
 fn request(object: &Value) -> Outcome {
-    let validator = jsonschema::draft4::options().should_validate_formats(true).build(&SCHEMA).unwrap();
-    let mut wrong: Vec<String> = validator.iter_errors(object).map(|error| error.to_string()).collect();
-    let defaulted = kube_core::cel::apply_defaults(&SCHEMA, object);
-    if let Err(errors) = Validator::new().validate(&SCHEMA, &defaulted, None) {
-        wrong.extend(errors.into_vec().into_iter().map(|error| error.message));
-    }
+    let refused = refused_by_schema(object).into_iter().chain(refused_by_rules(object, None));
+    let mut wrong: Vec<String> = refused.map(|refusal| refusal.message).collect();
     wrong.extend(unknown_fields("spec", &object["spec"], &SCHEMA["properties"]["spec"]));
     if let Err(error) = serde_json::from_value::<NodeJoinRequest>(object.clone()) {
         wrong.push(error.to_string());

@@ -4,23 +4,7 @@
 mod support;
 
 use join_crds::NodeJoinRequest;
-use serde_json::Value;
-use support::{SCHEMA, refused_by_rules, refused_by_schema, repository, yaml_documents};
-
-/// The fields of an object that its schema does not know; the API server would drop them without a word.
-fn unknown_fields(path: &str, object: &Value, schema: &Value) -> Vec<String> {
-    match object {
-        Value::Object(fields) if schema["properties"].is_object() => fields
-            .iter()
-            .flat_map(|(name, value)| {
-                let (path, field) = (format!("{path}.{name}"), &schema["properties"][name]);
-                if field.is_null() { vec![path] } else { unknown_fields(&path, value, field) }
-            })
-            .collect(),
-        Value::Array(items) => items.iter().flat_map(|item| unknown_fields(path, item, &schema["items"])).collect(),
-        _ => Vec::new(),
-    }
-}
+use support::{SCHEMA, refused_by_rules, refused_by_schema, repository, unknown_fields, yaml_documents};
 
 #[test]
 fn every_example_is_accepted() {

@@ -50,6 +50,21 @@ pub fn refused_by_rules(object: &Value, old: Option<&Value>) -> Vec<Refusal> {
     }
 }
 
+/// The fields of an object that its schema does not know; the API server would drop them without a word.
+pub fn unknown_fields(path: &str, object: &Value, schema: &Value) -> Vec<String> {
+    match object {
+        Value::Object(fields) if schema["properties"].is_object() => fields
+            .iter()
+            .flat_map(|(name, value)| {
+                let (path, field) = (format!("{path}.{name}"), &schema["properties"][name]);
+                if field.is_null() { vec![path] } else { unknown_fields(&path, value, field) }
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(|item| unknown_fields(path, item, &schema["items"])).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// A request that keeps every rule.
 pub fn worker() -> Value {
     json!({

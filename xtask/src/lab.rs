@@ -60,7 +60,10 @@ pub enum LabCommand {
 
 pub fn run(command: LabCommand) -> anyhow::Result<ExitCode> {
     prerequisites::ensure()?;
-    build::binaries("join-e2e")?;
+    if !matches!(command, LabCommand::Down { .. } | LabCommand::Status) {
+        // The program that enters a lab; removing or listing one needs nothing of it.
+        build::binaries("join-e2e")?;
+    }
     match command {
         LabCommand::Up { name, kubernetes, machines } => up(&name, kubernetes, machines),
         LabCommand::Down { name } => {

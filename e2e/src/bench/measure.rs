@@ -12,6 +12,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 
 use super::audit::{Mark, Requests};
+use crate::kubeadm;
 use crate::lab::{Lab, Machine, command};
 use crate::operator::{Enrollment, Operator};
 
@@ -154,21 +155,12 @@ impl<'a> Bench<'a> {
     /// A join by stock kubeadm with a token of its own, whose signature is in cluster-info before it starts.
     pub fn kubeadm_join(&self, name: &str) -> anyhow::Result<KubeadmJoin> {
         let machine = self.lab.add_machine(name)?;
-        let mut create = self.lab.control_plane_command(&self.lab.components().kubernetes.join("kubeadm"))?;
-        let line = command::run(create.args(["token", "create", "--print-join-command"]))?.stdout;
-        let token = line.split_whitespace().skip_while(|word| *word != "--token").nth(1).unwrap_or_default();
-        let id = token.split('.').next().unwrap_or_default();
-        let key = format!("{}{id}", join_crds::vocabulary::JWS_KEY_PREFIX);
-        crate::lab::wait_until("the token's signature", PATIENCE, || {
-            let arguments = ["get", "configmap", "cluster-info", "--namespace=kube-public", "--output=yaml"];
-            let map = self.lab.kubectl_output(&arguments).map_err(|failure| failure.to_string())?;
-            if map.contains(&key) { Ok(()) } else { Err(format!("no {key}")) }
-        })?;
+        let line = kubeadm::join_line(self.lab)?;
         let mark = self.audit_mark()?;
         let mut join = machine.command("time")?;
         join.args(["--format=%M", "--output=/run/kubeadm-memory"])
             .args(line.split_whitespace())
-            .arg("--ignore-preflight-errors=SystemVerification");
+            .arg(kubeadm::CGROUP_V1);
         let (times, exit) = self.runtime.block_on(async {
             let mut nodes = self.node_watch(name).await?;
             let began = Instant::now();

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use join_e2e::prerequisites;
+use join_e2e::suite::attempt;
 use libtest_mimic::{Arguments, Failed, Trial};
 use render::Helm;
 use suite::Suite;
@@ -88,14 +89,7 @@ fn on_a_cluster(shared: &Mutex<Option<Suite>>, name: &str, test: OnACluster) -> 
             empty.insert(Suite::start()?)
         }
     };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(suite)));
-    let outcome = outcome.unwrap_or_else(|panic| {
-        let owned = panic.downcast_ref::<String>().cloned();
-        let said = owned.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-        Err(said.unwrap_or_else(|| "the test panicked".to_owned()).into())
-    });
-    let Err(failure) = outcome else { return Ok(()) };
-    let message = failure.message().unwrap_or_default().to_owned();
+    let Err(message) = attempt(|| test(suite)) else { return Ok(()) };
     let folder = suite.collect_logs(name);
     // The next test starts from nothing: what this one left could be why it fails.
     *slot = None;

@@ -1,13 +1,14 @@
 //! A lab with a node that stock kubeadm joined, and the chart installed on it with real pods.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason};
 use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::lab::{Lab, Machine, own_name, wait_until};
 use join_e2e::operator::{Enrollment, NAMESPACE, Operator};
-use join_e2e::{first_node, helm};
+use join_e2e::suite::{binaries, image_archive, log_folder};
+use join_e2e::{helm, kubeadm};
 use libtest_mimic::Failed;
 use serde_json::json;
 
@@ -30,7 +31,7 @@ impl Suite {
         let lab = Box::new(Lab::start(&name, KubernetesMinor::V1_37, Components::build(KubernetesMinor::V1_37)?)?);
         let machine = lab.add_machine(FIRST_NODE)?;
         machine.import_image(&image)?;
-        first_node::join(&lab, &machine)?;
+        kubeadm::join_first_node(&lab, &machine)?;
         approve_serving_certificate(&lab)?;
         // The Pod Security Standard is enforced, so that a pod which breaks it does not come into being.
         lab.kubectl_output(&["create", "namespace", NAMESPACE])?;
@@ -137,7 +138,7 @@ impl Suite {
 
     /// Keeps everything that tells what happened; returns where.
     pub fn collect_logs(&self, test: &str) -> String {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../e2e").join(test);
+        let folder = log_folder(test);
         if let Err(failure) = self.operator().collect_logs(&folder) {
             return format!("not all could be collected: {failure}");
         }
@@ -176,26 +177,4 @@ fn approve_serving_certificate(lab: &Lab) -> Result<(), Failed> {
         lab.kubectl_output(&["certificate", "approve", request])?;
     }
     Ok(())
-}
-
-/// The controller's image, as `cargo xtask test` builds it for the suites.
-fn image_archive() -> Result<PathBuf, Failed> {
-    let architecture = join_image::architecture(std::env::consts::ARCH).ok_or("no images for this processor")?;
-    let name = join_image::controller::archive_name(env!("CARGO_PKG_VERSION"), &architecture);
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("..");
-    let archive = target.join("image/dev").join(name);
-    if archive.is_file() {
-        return Ok(archive);
-    }
-    Err(format!("{} is missing; `cargo xtask image --profile dev` builds it", archive.display()).into())
-}
-
-/// The folder with this project's own programs: that of the profile which the test was built with.
-fn binaries() -> Result<PathBuf, Failed> {
-    let program = std::env::current_exe()?;
-    let folder = program.ancestors().nth(2).ok_or("the test's program is in no folder")?;
-    if folder.join("join-agent").is_file() {
-        return Ok(folder.to_owned());
-    }
-    Err(format!("join-agent is not in {}; `cargo xtask test` builds it", folder.display()).into())
 }

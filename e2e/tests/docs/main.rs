@@ -10,8 +10,8 @@ mod suite;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use join_e2e::prerequisites;
-use libtest_mimic::{Arguments, Failed, Trial};
+use join_e2e::suite::{attempt, in_turns};
+use libtest_mimic::{Failed, Trial};
 use suite::Suite;
 
 type Test = fn(&Suite) -> Result<(), Failed>;
@@ -24,21 +24,12 @@ const TESTS: &[(&str, Test)] = &[
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
-    let mut arguments = Arguments::from_args();
-    // One lab: the tests take turns.
-    arguments.test_threads = Some(1);
-    if !arguments.list {
-        prerequisites::ensure()?;
-    }
     let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
     let trials = TESTS.iter().map(|(name, test)| {
         let shared = Arc::clone(&shared);
         Trial::test(*name, move || run(&shared, name, *test))
     });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    // The lab is removed before the exit code is given.
-    drop(shared);
-    Ok(conclusion.exit_code())
+    in_turns(trials.collect())
 }
 
 fn run(shared: &Mutex<Option<Suite>>, name: &str, test: Test) -> Result<(), Failed> {
@@ -47,8 +38,7 @@ fn run(shared: &Mutex<Option<Suite>>, name: &str, test: Test) -> Result<(), Fail
         Some(suite) => suite,
         empty => empty.insert(Suite::start()?),
     };
-    let Err(failure) = test(suite) else { return Ok(()) };
-    let message = failure.message().unwrap_or_default().to_owned();
+    let Err(message) = attempt(|| test(suite)) else { return Ok(()) };
     let folder = suite.collect_logs(name);
     // The next test starts from nothing: what this one left could be why it fails.
     *slot = None;

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use join_book::blocks::{Block, blocks};
 use join_book::commands::{MACHINE_KEY, Place};
+use join_e2e::suite::{image_archive, package};
 use libtest_mimic::Failed;
 
-use super::suite::{FIRST_NODE, MACHINE, Suite, image_archive, package};
+use super::suite::{FIRST_NODE, MACHINE, Suite};
 
 const PAGE: &str = "docs/quickstart.md";
 
@@ -14,7 +15,7 @@ pub fn is_followed_word_for_word(suite: &Suite) -> Result<(), Failed> {
     let text = join_book::markdown::read(Path::new(PAGE))?;
     // What the blocks of building and copying would bring.
     suite.carry(&image_archive()?, FIRST_NODE)?;
-    let package = package()?;
+    let package = package("deb")?;
     let mut shown_key = None;
     let mut followed = 0;
     for block in blocks(&text).iter().filter(|block| block.language == "sh") {

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use join_book::commands::Place;
 use join_e2e::components::{Components, KubernetesMinor};
-use join_e2e::first_node;
 use join_e2e::helm;
+use join_e2e::kubeadm;
 use join_e2e::lab::command::{self, Printed};
 use join_e2e::lab::{Lab, Machine, own_name};
 use join_e2e::operator::Operator;
+use join_e2e::suite::{binaries, keep_logs};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
@@ -33,7 +34,7 @@ impl Suite {
         let binaries = binaries()?;
         let components = Components::build(KubernetesMinor::V1_37)?;
         let lab = Box::new(Lab::start(&own_name("t-docs")?, KubernetesMinor::V1_37, components)?);
-        first_node::join(&lab, &lab.add_machine(FIRST_NODE)?)?;
+        kubeadm::join_first_node(&lab, &lab.add_machine(FIRST_NODE)?)?;
         lab.add_machine(MACHINE)?;
         let desk = tempfile::tempdir()?;
         for name in ["charts", "docs", "examples"] {
@@ -89,42 +90,6 @@ impl Suite {
 
     /// Keeps everything that tells what happened; returns where.
     pub fn collect_logs(&self, test: &str) -> String {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../e2e").join(test);
-        match Operator::installed(&self.lab, self.binaries.clone()).collect_logs(&folder) {
-            Ok(()) => folder.display().to_string(),
-            Err(failure) => format!("not all could be collected: {failure}"),
-        }
+        keep_logs(&Operator::installed(&self.lab, self.binaries.clone()), test)
     }
-}
-
-/// The folder with this project's own programs: that of the profile which the test was built with.
-fn binaries() -> Result<PathBuf, Failed> {
-    let program = std::env::current_exe()?;
-    let folder = program.ancestors().nth(2).ok_or("the test's program is in no folder")?;
-    if folder.join("kubectl-njr").is_file() {
-        return Ok(folder.to_owned());
-    }
-    Err(format!("kubectl-njr is not in {}; `cargo xtask test` builds it", folder.display()).into())
-}
-
-/// The controller's image, as `cargo xtask test` builds it for the suites.
-pub fn image_archive() -> Result<PathBuf, Failed> {
-    let architecture = join_image::architecture(std::env::consts::ARCH).ok_or("no images for this processor")?;
-    let name = join_image::controller::archive_name(env!("CARGO_PKG_VERSION"), &architecture);
-    let archive = target().join("image/dev").join(name);
-    let missing = || format!("{} is missing; `cargo xtask image --profile dev` builds it", archive.display());
-    archive.is_file().then(|| archive.clone()).ok_or_else(|| missing().into())
-}
-
-/// The agent's Debian package, as `cargo xtask test` builds it for the suites.
-pub fn package() -> Result<PathBuf, Failed> {
-    let folder = target().join("package/dev");
-    let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut packages = files.filter(|file| file.extension().is_some_and(|extension| extension == "deb"));
-    let missing = || format!("no package is in {}; `cargo xtask package --profile dev` builds it", folder.display());
-    packages.next().ok_or_else(|| missing().into())
-}
-
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("..")
 }

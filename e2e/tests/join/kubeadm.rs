@@ -1,14 +1,12 @@
 //! Stock kubeadm as the client: it knows nothing of us.
 
 use join_crds::{ConditionType, Reason};
+use join_e2e::kubeadm::CGROUP_V1;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use libtest_mimic::Failed;
 
 use super::support::Suite;
-
-/// The one check of kubeadm's that a host with cgroup v1 fails.
-const CGROUP_V1: &str = "--ignore-preflight-errors=SystemVerification";
 
 /// Our controller's signatures in cluster-info are enough: many clusters run without bootstrapsigner.
 pub fn without_bootstrapsigner(suite: &Suite) -> Result<(), Failed> {

@@ -23,8 +23,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use join_e2e::components::KubernetesMinor;
-use join_e2e::prerequisites;
-use libtest_mimic::{Arguments, Failed, Trial};
+use join_e2e::suite::{attempt, in_turns};
+use libtest_mimic::{Failed, Trial};
 use support::Suite;
 
 type Test = fn(&Suite) -> Result<(), Failed>;
@@ -111,12 +111,6 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
-    let mut arguments = Arguments::from_args();
-    // One lab, two cores: the tests take turns.
-    arguments.test_threads = Some(1);
-    if !arguments.list {
-        prerequisites::ensure()?;
-    }
     let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
     let trials = TESTS
         .iter()
@@ -125,10 +119,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Trial::test(*name, move || run(&shared, *minor, name, *test))
         })
         .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    // The lab is removed before the exit code is given.
-    drop(shared);
-    Ok(conclusion.exit_code())
+    in_turns(trials)
 }
 
 fn run(shared: &Mutex<Option<Suite>>, minor: KubernetesMinor, name: &str, test: Test) -> Result<(), Failed> {
@@ -141,16 +132,9 @@ fn run(shared: &Mutex<Option<Suite>>, minor: KubernetesMinor, name: &str, test: 
         Some(suite) => suite,
         empty => empty.insert(Suite::start(minor)?),
     };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(suite)));
-    let outcome = outcome.unwrap_or_else(|panic| {
-        let owned = panic.downcast_ref::<String>().cloned();
-        let said = owned.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-        Err(said.unwrap_or_else(|| "the test panicked".to_owned()).into())
-    });
-    match outcome {
+    match attempt(|| test(suite)) {
         Ok(()) => suite.clean_up(),
-        Err(failure) => {
-            let message = failure.message().unwrap_or_default().to_owned();
+        Err(message) => {
             let folder = suite.collect_logs(name);
             // The next test starts from nothing: what this one left could be why it fails.
             *slot = None;

@@ -1,13 +1,14 @@
 //! What every test of joins needs: a lab with the operator in it, machines with an agent, and waiting by watch.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason};
 use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::lab::{Lab, Machine, own_name, patience};
 use join_e2e::operator::{Enrollment, Operator};
+use join_e2e::suite::{binaries, keep_logs};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, PostParams};
@@ -217,24 +218,8 @@ impl Suite {
 
     /// Keeps everything that tells what happened; returns where.
     pub fn collect_logs(&self, test: &str) -> String {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../e2e").join(test);
-        match self.operator().collect_logs(&folder) {
-            Ok(()) => folder.display().to_string(),
-            Err(failure) => format!("not all could be collected: {failure}"),
-        }
+        keep_logs(&self.operator(), test)
     }
-}
-
-/// The folder with this project's own programs: that of the profile which the test was built with.
-fn binaries() -> Result<PathBuf, Failed> {
-    let program = std::env::current_exe()?;
-    let folder = program.ancestors().nth(2).ok_or("the test's program is in no folder")?;
-    for name in ["join-controller", "join-agent"] {
-        if !folder.join(name).is_file() {
-            return Err(format!("{name} is not in {}; `cargo xtask test` builds it", folder.display()).into());
-        }
-    }
-    Ok(folder.to_owned())
 }
 
 /// Status and reason of a request's condition.

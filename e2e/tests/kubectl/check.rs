@@ -1,5 +1,6 @@
 //! `check` and the controller's own check, on a cluster that is well and on one that is broken for real.
 
+use join_e2e::suite::binaries;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
@@ -134,10 +135,8 @@ fn until_code(suite: &Suite, code: i32) -> Result<Outcome, Failed> {
 
 /// Runs `join-controller check` with the rights of the controller's ServiceAccount.
 fn controller_check(suite: &Suite, arguments: &[&str]) -> Result<Outcome, Failed> {
-    let own = std::env::current_exe()?;
-    let folder = own.ancestors().nth(2).ok_or("the test's program is in no folder")?;
     let kubeconfig = suite.lab().layout().folder().join("controller.conf");
-    let mut command = suite.lab().control_plane_command(&folder.join("join-controller"))?;
+    let mut command = suite.lab().control_plane_command(&binaries()?.join("join-controller"))?;
     command.arg("check").args(arguments).arg("--kubeconfig").arg(kubeconfig);
     let output = join_e2e::lab::command::output(&mut command)?;
     let line = format!("(join-controller) check {}", arguments.join(" "));

@@ -17,8 +17,8 @@ mod tokens;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use join_e2e::prerequisites;
-use libtest_mimic::{Arguments, Failed, Trial};
+use join_e2e::suite::{attempt, in_turns};
+use libtest_mimic::{Failed, Trial};
 use support::Suite;
 
 type Test = fn(&Suite) -> Result<(), Failed>;
@@ -54,12 +54,6 @@ const TESTS: &[(&str, Test)] = &[
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
-    let mut arguments = Arguments::from_args();
-    // One lab, two cores: the tests take turns.
-    arguments.test_threads = Some(1);
-    if !arguments.list {
-        prerequisites::ensure()?;
-    }
     let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
     let trials = TESTS
         .iter()
@@ -68,10 +62,7 @@ fn main() -> anyhow::Result<ExitCode> {
             Trial::test(*name, move || run(&shared, name, *test))
         })
         .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    // The lab is removed before the exit code is given.
-    drop(shared);
-    Ok(conclusion.exit_code())
+    in_turns(trials)
 }
 
 fn run(shared: &Mutex<Option<Suite>>, name: &str, test: Test) -> Result<(), Failed> {
@@ -81,8 +72,5 @@ fn run(shared: &Mutex<Option<Suite>>, name: &str, test: Test) -> Result<(), Fail
         empty => empty.insert(Suite::start()?),
     };
     suite.clean_up()?;
-    test(suite).map_err(|failure| {
-        let message = failure.message().unwrap_or_default();
-        format!("{message}\nlogs: {}", suite.collect_logs(name)).into()
-    })
+    attempt(|| test(suite)).map_err(|message| format!("{message}\nlogs: {}", suite.collect_logs(name)).into())
 }

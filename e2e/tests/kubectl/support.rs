@@ -11,6 +11,7 @@ use join_crds::vocabulary::{GROUP_ENROLL, KUBE_SYSTEM, SIGNER_MACHINE};
 use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::lab::{self, Lab, Machine, own_name, patience};
 use join_e2e::operator::Operator;
+use join_e2e::suite::{binaries, keep_logs};
 use join_trust::announcement;
 use join_trust::machine_key::MachineKey;
 use join_trust::names::{AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, NodeName, announcement_object_name};
@@ -219,11 +220,7 @@ impl Suite {
 
     /// Keeps everything that tells what happened; returns where.
     pub fn collect_logs(&self, test: &str) -> String {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../e2e/kubectl").join(test);
-        match self.operator().collect_logs(&folder) {
-            Ok(()) => folder.display().to_string(),
-            Err(failure) => format!("not all could be collected: {failure}"),
-        }
+        keep_logs(&self.operator(), &format!("kubectl/{test}"))
     }
 
     /// A folder for files of the running test.
@@ -232,16 +229,4 @@ impl Suite {
         fs::create_dir_all(&folder)?;
         Ok(folder)
     }
-}
-
-/// The folder with this project's own programs: that of the profile which the test was built with.
-fn binaries() -> Result<PathBuf, Failed> {
-    let program = std::env::current_exe()?;
-    let folder = program.ancestors().nth(2).ok_or("the test's program is in no folder")?;
-    for name in ["join-controller", "join-agent", "kubectl-njr"] {
-        if !folder.join(name).is_file() {
-            return Err(format!("{name} is not in {}; `cargo xtask test` builds it", folder.display()).into());
-        }
-    }
-    Ok(folder.to_owned())
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use join_e2e::lab::{Lab, Machine, command, own_name, patience, wait_until};
+use join_e2e::kubeadm;
+use join_e2e::lab::{Lab, Machine, own_name, patience, wait_until};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::await_condition;
@@ -21,7 +22,7 @@ pub fn two_joined_machines_run_pods_side_by_side() -> Result<(), Failed> {
     let machines = [lab.add_machine("worker-1")?, lab.add_machine("worker-2")?];
     for machine in &machines {
         has_a_system_of_its_own(machine)?;
-        join_with_kubeadm(&lab, machine)?;
+        kubeadm::join(&lab, machine)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
@@ -54,24 +55,6 @@ fn has_a_system_of_its_own(machine: &Machine<'_>) -> Result<(), Failed> {
     assert_eq!(machine.run(&["cat", "/proc/1/comm"])?.stdout.trim(), "systemd");
     let addresses = machine.run(&["hostname", "--all-ip-addresses"])?.stdout;
     assert_eq!(addresses.split_whitespace().collect::<Vec<_>>(), [machine.address().to_string()]);
-    Ok(())
-}
-
-/// Stock kubeadm, with a token of its own kind. Of its checks only the one that refuses cgroup v1 is ignored.
-fn join_with_kubeadm(lab: &Lab, machine: &Machine<'_>) -> Result<(), Failed> {
-    let mut create = lab.control_plane_command(&lab.components().kubernetes.join("kubeadm"))?;
-    create.args(["token", "create", "--print-join-command"]);
-    let line = command::run(&mut create)?.stdout;
-    let token = line.split_whitespace().skip_while(|word| *word != "--token").nth(1).ok_or("no token was printed")?;
-    let id = token.split('.').next().unwrap_or_default();
-    // kubeadm waits for kube-controller-manager's signature, too, but not for long.
-    wait_until(&format!("the signature for token {id}"), PATIENCE, || {
-        let output = ["get", "configmap", "cluster-info", "--namespace", "kube-public", "--output=yaml"];
-        let text = lab.kubectl_output(&output).map_err(|failure| failure.to_string())?;
-        if text.contains(&format!("jws-kubeconfig-{id}:")) { Ok(()) } else { Err("not there yet".to_owned()) }
-    })?;
-    let words: Vec<&str> = line.split_whitespace().chain(["--ignore-preflight-errors=SystemVerification"]).collect();
-    machine.run(&words)?;
     Ok(())
 }
 

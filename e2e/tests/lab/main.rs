@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::lab::Lab;
-use join_e2e::prerequisites;
-use libtest_mimic::{Arguments, Trial};
+use join_e2e::suite::in_turns;
+use libtest_mimic::Trial;
 
 /// Started with this argument the program is the victim of a test in `cleanup`: it starts a lab and never ends.
 const VICTIM: &str = "--start-a-lab-and-wait";
@@ -24,25 +24,12 @@ fn main() -> anyhow::Result<ExitCode> {
         [_, DEMO, name] => return cleanup::run_the_demo(name),
         _ => {}
     }
-    let mut arguments = Arguments::from_args();
-    // One lab, two cores: the tests take turns.
-    arguments.test_threads = Some(1);
-    if !arguments.list {
-        prerequisites::ensure()?;
-    }
-    let conclusion = libtest_mimic::run(
-        &arguments,
-        vec![
-            Trial::test(
-                "two_joined_machines_run_pods_side_by_side",
-                machines::two_joined_machines_run_pods_side_by_side,
-            ),
-            Trial::test("a_killed_owner_leaves_nothing_that_cannot_be_removed", cleanup::a_killed_owner_is_cleaned_up),
-            Trial::test("ctrl_c_ends_the_demo_and_removes_its_lab", cleanup::ctrl_c_ends_the_demo),
-            Trial::test("two_labs_exist_at_once", cleanup::two_labs_exist_at_once),
-        ],
-    );
-    Ok(conclusion.exit_code())
+    in_turns(vec![
+        Trial::test("two_joined_machines_run_pods_side_by_side", machines::two_joined_machines_run_pods_side_by_side),
+        Trial::test("a_killed_owner_leaves_nothing_that_cannot_be_removed", cleanup::a_killed_owner_is_cleaned_up),
+        Trial::test("ctrl_c_ends_the_demo_and_removes_its_lab", cleanup::ctrl_c_ends_the_demo),
+        Trial::test("two_labs_exist_at_once", cleanup::two_labs_exist_at_once),
+    ])
 }
 
 /// A lab of the newest version, removed when dropped.

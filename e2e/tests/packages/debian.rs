@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use join_e2e::lab::{Machine, command};
+use join_e2e::suite::package;
 use libtest_mimic::Failed;
 
-use super::{CONFIGURATION, bring, configure_and_start, mode, package, process, unit};
+use super::{CONFIGURATION, bring, configure_and_start, mode, process, unit};
 
 const CONFIG: &str = "/etc/join-agent/config.yaml";
 /// A line that only the next version's example has.

@@ -6,14 +6,14 @@ mod debian;
 mod rpm;
 mod sandbox;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::lab::{Lab, Machine, own_name};
-use join_e2e::prerequisites;
-use libtest_mimic::{Arguments, Failed, Trial};
+use join_e2e::suite::in_turns;
+use libtest_mimic::{Failed, Trial};
 
 /// Where the lab's machines look for the API server; the token is one that the cluster does not know.
 const CONFIGURATION: &str = r"
@@ -35,12 +35,6 @@ const ON_A_MACHINE: &[(&str, Test)] = &[
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
-    let mut arguments = Arguments::from_args();
-    // One machine, one database of packages: the tests take turns.
-    arguments.test_threads = Some(1);
-    if !arguments.list {
-        prerequisites::ensure()?;
-    }
     let lab: Arc<Mutex<Option<Lab>>> = Arc::default();
     let mut trials = vec![
         Trial::test("the_sandbox_is_tight", sandbox::is_tight),
@@ -50,10 +44,7 @@ fn main() -> anyhow::Result<ExitCode> {
         let lab = Arc::clone(&lab);
         Trial::test(*name, move || on_a_machine(&lab, *test))
     }));
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    // The lab is removed before the exit code is given.
-    drop(lab);
-    Ok(conclusion.exit_code())
+    in_turns(trials)
 }
 
 fn on_a_machine(lab: &Mutex<Option<Lab>>, test: fn(&Machine<'_>) -> Result<(), Failed>) -> Result<(), Failed> {
@@ -67,17 +58,6 @@ fn on_a_machine(lab: &Mutex<Option<Lab>>, test: fn(&Machine<'_>) -> Result<(), F
     }
     let lab = slot.as_ref().ok_or("there is no lab")?;
     test(&lab.machine(NAME)?)
-}
-
-/// The one package with an extension that `cargo xtask package --profile dev` has made.
-fn package(extension: &str) -> Result<PathBuf, Failed> {
-    // target/debug/deps/packages-<hash>
-    let program = std::env::current_exe()?;
-    let folder = program.ancestors().nth(3).unwrap_or(Path::new("target")).join("package/dev");
-    let found = std::fs::read_dir(&folder).map(|entries| entries.flatten().map(|entry| entry.path()));
-    let found = found.into_iter().flatten().find(|path| path.extension().is_some_and(|found| found == extension));
-    let hint = || format!("{} has no .{extension}; make it with `cargo xtask package --profile dev`", folder.display());
-    Ok(found.ok_or_else(hint)?)
 }
 
 /// Copies a file of the host into the machine.

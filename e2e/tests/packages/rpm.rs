@@ -3,9 +3,10 @@
 use std::process::Command;
 
 use join_e2e::lab::{Machine, command};
+use join_e2e::suite::package;
 use libtest_mimic::Failed;
 
-use super::{CONFIGURATION, bring, configure_and_start, mode, package, unit};
+use super::{CONFIGURATION, bring, configure_and_start, mode, unit};
 
 /// Mode, flags (c: configuration, n: kept when it was changed, d: documentation) and path of every file.
 const FILES: &str = "\

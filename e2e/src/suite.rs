@@ -1,5 +1,7 @@
 //! What the end-to-end suites share: programs, archives and packages to test, turns, and logs of what failed.
 
+pub mod joining;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

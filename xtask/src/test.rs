@@ -41,6 +41,8 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
         stage("end to end: the lab", &["test", "--package", "join-e2e", "--test", "lab"])?;
         stage("end to end: packages", &["test", "--package", "join-e2e", "--test", "packages"])?;
         stage("end to end: joins", &["test", "--package", "join-e2e", "--test", "join"])?;
+        stage("end to end: failures", &["test", "--package", "join-e2e", "--test", "failures"])?;
+        stage("end to end: attacks", &["test", "--package", "join-e2e", "--test", "attacks"])?;
         stage("end to end: kubectl njr", &["test", "--package", "join-e2e", "--test", "kubectl"])?;
         stage("end to end: the chart", &["test", "--package", "join-e2e", "--test", "chart"])?;
         stage("end to end: the documentation", &["test", "--package", "join-e2e", "--test", "docs"])?;

@@ -6,7 +6,7 @@ use join_e2e::lab::{Machine, wait_until};
 use kube::api::DeleteParams;
 use libtest_mimic::Failed;
 
-use super::support::Suite;
+use join_e2e::suite::joining::Suite;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::happy::announced_hash;
-use super::support::{CONTROLLER, Suite};
+use join_e2e::suite::joining::{CONTROLLER, Suite};
 
 const CONTROLLER_ACCOUNT: &str = "system:serviceaccount:join-system:join-controller";
 

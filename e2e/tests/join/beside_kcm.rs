@@ -25,7 +25,7 @@ use rustix::process::Signal;
 
 use super::identity::{client_with_token, csr};
 use super::kubeadm::secret_of;
-use super::support::{CONTROLLER, PATIENCE, Suite};
+use join_e2e::suite::joining::{CONTROLLER, PATIENCE, Suite};
 
 const KCM: &str = "kube-controller-manager";
 /// Begins to work at once, instead of waiting for the lease of the one that was killed.

@@ -8,7 +8,7 @@ use join_crds::{Check, CheckResult, NodeJoinRequest};
 use join_e2e::lab::{Machine, wait_until};
 use libtest_mimic::Failed;
 
-use super::support::Suite;
+use join_e2e::suite::joining::Suite;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Checks that both make of a worker, by kubeadm's names.

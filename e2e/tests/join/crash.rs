@@ -6,7 +6,7 @@ use join_crds::{ConditionType, Reason};
 use join_e2e::lab::wait_until;
 use libtest_mimic::Failed;
 
-use super::support::{CONTROLLER, Suite, condition_of};
+use join_e2e::suite::joining::{CONTROLLER, Suite, condition_of};
 
 /// More writes than any join needs; a join that has not converged by then never will.
 const MOST_WRITES: u32 = 60;

@@ -4,7 +4,7 @@ use join_e2e::lab::Machine;
 use libtest_mimic::Failed;
 
 use super::kubeadm;
-use super::support::Suite;
+use join_e2e::suite::joining::Suite;
 
 /// Compared byte for byte, after the machine's own name and address are replaced.
 const SAME: &[&str] = &[

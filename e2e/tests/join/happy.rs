@@ -7,7 +7,7 @@ use kube::api::PostParams;
 use kube::runtime::conditions::is_pod_running;
 use libtest_mimic::Failed;
 
-use super::support::{Suite, condition_of};
+use join_e2e::suite::joining::{Suite, condition_of};
 
 pub fn request_after_the_machine(suite: &Suite) -> Result<(), Failed> {
     let machine = suite.machine("after-1")?;

@@ -15,7 +15,7 @@ use libtest_mimic::Failed;
 
 use super::happy::announced_hash;
 use super::kubeadm::secret_of;
-use super::support::Suite;
+use join_e2e::suite::joining::Suite;
 
 pub fn first_use_with_one_announcement(suite: &Suite) -> Result<(), Failed> {
     let machine = suite.machine("first-1")?;

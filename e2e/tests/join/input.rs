@@ -6,7 +6,7 @@ use join_crds::{ConditionType, Reason};
 use join_e2e::lab::layout::{API_PORT, CONTROL_PLANE};
 use libtest_mimic::Failed;
 
-use super::support::Suite;
+use join_e2e::suite::joining::Suite;
 
 /// Each mistake is refused by the API server itself, with the field and the rule in its message.
 pub fn bad_requests_are_refused_with_the_field(suite: &Suite) -> Result<(), Failed> {

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use libtest_mimic::Failed;
 
-use super::support::Suite;
+use join_e2e::suite::joining::Suite;
 
 /// Our controller's signatures in cluster-info are enough: many clusters run without bootstrapsigner.
 pub fn without_bootstrapsigner(suite: &Suite) -> Result<(), Failed> {

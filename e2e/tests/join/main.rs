@@ -17,17 +17,11 @@ mod metrics;
 mod policies;
 mod reset;
 mod signer;
-mod support;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use join_e2e::components::KubernetesMinor;
-use join_e2e::suite::{attempt, in_turns};
-use libtest_mimic::{Failed, Trial};
-use support::Suite;
-
-type Test = fn(&Suite) -> Result<(), Failed>;
+use join_e2e::suite::joining::{self, Test};
 
 /// Every test, in the order in which they run. Those of one version share one lab.
 const TESTS: &[(KubernetesMinor, &str, Test)] = &[
@@ -111,34 +105,5 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
-    let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
-    let trials = TESTS
-        .iter()
-        .map(|(minor, name, test)| {
-            let shared = Arc::clone(&shared);
-            Trial::test(*name, move || run(&shared, *minor, name, *test))
-        })
-        .collect();
-    in_turns(trials)
-}
-
-fn run(shared: &Mutex<Option<Suite>>, minor: KubernetesMinor, name: &str, test: Test) -> Result<(), Failed> {
-    let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
-    // One lab at a time: the one of the version before goes first.
-    if slot.as_ref().is_some_and(|suite| suite.minor() != minor) {
-        *slot = None;
-    }
-    let suite = match &mut *slot {
-        Some(suite) => suite,
-        empty => empty.insert(Suite::start(minor)?),
-    };
-    match attempt(|| test(suite)) {
-        Ok(()) => suite.clean_up(),
-        Err(message) => {
-            let folder = suite.collect_logs(name);
-            // The next test starts from nothing: what this one left could be why it fails.
-            *slot = None;
-            Err(format!("{message}\nlogs: {folder}").into())
-        }
-    }
+    joining::run("t-join", TESTS)
 }

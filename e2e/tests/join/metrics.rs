@@ -5,7 +5,7 @@ use join_e2e::lab::layout::CONTROL_PLANE;
 use join_e2e::lab::wait_until;
 use libtest_mimic::Failed;
 
-use super::support::{PATIENCE, Suite};
+use join_e2e::suite::joining::{PATIENCE, Suite};
 
 const REPLICA: &str = "controller-metrics";
 const PORT: u16 = 8443;

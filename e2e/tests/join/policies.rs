@@ -13,7 +13,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use libtest_mimic::Failed;
 
-use super::support::Suite;
+use join_e2e::suite::joining::Suite;
 
 const CONTROLLER: &str = "system:serviceaccount:join-system:join-controller";
 

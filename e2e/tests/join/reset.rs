@@ -14,7 +14,7 @@ use kube::api::{DeleteParams, PostParams};
 use libtest_mimic::Failed;
 
 use super::kubeadm;
-use super::support::Suite;
+use join_e2e::suite::joining::Suite;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Everything that a join may touch, with the agent's own state: its keys are the same before and after.

@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use libtest_mimic::Failed;
 
 use super::metrics::plain_metrics;
-use super::support::{PATIENCE, Suite};
+use join_e2e::suite::joining::{PATIENCE, Suite};
 
 const KCM: &str = "kube-controller-manager";
 

@@ -1,26 +1,79 @@
-//! What every test of joins needs: a lab with the operator in it, machines with an agent, and waiting by watch.
+//! What tests of joins need: a lab with the operator in it, machines with an agent, and waiting by watch.
+//!
+//! [`run`] is the whole main function of such a suite. Its tests run one after the other in one lab for each version
+//! of Kubernetes; a test that fails leaves the logs of everything in `target/e2e/<test>`.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason};
-use join_e2e::components::{Components, KubernetesMinor};
-use join_e2e::lab::{Lab, Machine, own_name, patience};
-use join_e2e::operator::{Enrollment, Operator};
-use join_e2e::suite::{binaries, keep_logs};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
-use libtest_mimic::Failed;
+use libtest_mimic::{Failed, Trial};
+
+use super::{attempt, binaries, in_turns, keep_logs};
+use crate::components::{Components, KubernetesMinor};
+use crate::lab::{Lab, Machine, own_name, patience, wait_until};
+use crate::operator::{Enrollment, Operator};
 
 /// How long anything that should happen may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The name under which the controller runs, unless a test starts its own.
 pub const CONTROLLER: &str = "controller";
+
+/// A test of the suite.
+pub type Test = fn(&Suite) -> Result<(), Failed>;
+
+/// Runs a suite: its tests in their order, those of one version of Kubernetes in one lab, whose name begins with
+/// `prefix`.
+///
+/// # Errors
+/// When this host cannot run a lab.
+pub fn run(prefix: &'static str, tests: &[(KubernetesMinor, &'static str, Test)]) -> anyhow::Result<ExitCode> {
+    let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
+    let trials = tests
+        .iter()
+        .map(|&(minor, name, test)| {
+            let shared = Arc::clone(&shared);
+            Trial::test(name, move || run_one(&shared, prefix, minor, name, test))
+        })
+        .collect();
+    in_turns(trials)
+}
+
+fn run_one(
+    shared: &Mutex<Option<Suite>>,
+    prefix: &str,
+    minor: KubernetesMinor,
+    name: &str,
+    test: Test,
+) -> Result<(), Failed> {
+    let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    // One lab at a time: the one of the version before goes first.
+    if slot.as_ref().is_some_and(|suite| suite.minor() != minor) {
+        *slot = None;
+    }
+    let suite = match &mut *slot {
+        Some(suite) => suite,
+        empty => empty.insert(Suite::start(prefix, minor)?),
+    };
+    match attempt(|| test(suite)) {
+        Ok(()) => suite.clean_up(),
+        Err(message) => {
+            let folder = suite.collect_logs(name);
+            // The next test starts from nothing: what this one left could be why it fails.
+            *slot = None;
+            Err(format!("{message}\nlogs: {folder}").into())
+        }
+    }
+}
 
 /// The shared lab and what is installed in it.
 pub struct Suite {
@@ -35,9 +88,9 @@ pub struct Suite {
 }
 
 impl Suite {
-    pub fn start(minor: KubernetesMinor) -> Result<Self, Failed> {
+    fn start(prefix: &str, minor: KubernetesMinor) -> Result<Self, Failed> {
         let components = Components::build(minor)?;
-        let name = own_name("t-join")?;
+        let name = own_name(prefix)?;
         let lab = Box::new(Lab::start(&name, minor, components)?);
         let binaries = binaries()?;
         let operator = Operator::install(&lab, binaries.clone())?;
@@ -172,7 +225,7 @@ impl Suite {
     pub fn announcement(&self, name: &str) -> Result<CertificateSigningRequest, Failed> {
         let api: Api<CertificateSigningRequest> = Api::all(self.client());
         let prefix = format!("nodejoin-machine-{name}-");
-        let found = join_e2e::lab::wait_until(&format!("the announcement of {name}"), PATIENCE, || {
+        let found = wait_until(&format!("the announcement of {name}"), PATIENCE, || {
             let list = self.block_on(api.list(&kube::api::ListParams::default()));
             let list = list.map_err(|failure| failure.to_string())?;
             let seen = format!("{} certificate requests", list.items.len());

@@ -11,6 +11,7 @@ mod lab;
 mod package;
 mod revision;
 mod sbom;
+mod suites;
 mod test;
 mod tools;
 mod workspace;

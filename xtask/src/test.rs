@@ -8,13 +8,16 @@ use clap::Args;
 use join_e2e::prerequisites;
 
 use crate::tools::CARGO_DENY;
-use crate::{build, docs, generate, image, package};
+use crate::{build, docs, generate, image, package, suites};
 
 #[derive(Args)]
 pub struct TestArguments {
     /// Leave out the end-to-end suites, which need root and a few minutes
     #[arg(long)]
     no_e2e: bool,
+    /// How many end-to-end suites run side by side, each in a lab of its own of about 1 GB of memory
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    suites_at_once: usize,
 }
 
 pub fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
@@ -38,14 +41,7 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
         println!("\n== the controller's image and the agent's packages, for the end-to-end suites");
         image::for_tests()?;
         package::for_tests()?;
-        stage("end to end: the lab", &["test", "--package", "join-e2e", "--test", "lab"])?;
-        stage("end to end: packages", &["test", "--package", "join-e2e", "--test", "packages"])?;
-        stage("end to end: joins", &["test", "--package", "join-e2e", "--test", "join"])?;
-        stage("end to end: failures", &["test", "--package", "join-e2e", "--test", "failures"])?;
-        stage("end to end: attacks", &["test", "--package", "join-e2e", "--test", "attacks"])?;
-        stage("end to end: kubectl njr", &["test", "--package", "join-e2e", "--test", "kubectl"])?;
-        stage("end to end: the chart", &["test", "--package", "join-e2e", "--test", "chart"])?;
-        stage("end to end: the documentation", &["test", "--package", "join-e2e", "--test", "docs"])?;
+        suites::run(arguments.suites_at_once)?;
     }
     println!("\nall tests passed in {:.1} minutes", began.elapsed().as_secs_f64() / 60.0);
     Ok(ExitCode::SUCCESS)

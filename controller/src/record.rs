@@ -95,6 +95,10 @@ pub struct Record {
     pub chosen: Option<Chosen>,
     /// The UID of the Node that came of it.
     pub node_uid: Option<String>,
+    /// The value of the annotation for another try that was answered last.
+    pub retry: Option<String>,
+    /// When the newest try began that a person asked for.
+    pub retried_at: Option<UnixSeconds>,
 }
 
 /// A Secret of the record's type is no record. No variant holds a secret.
@@ -168,6 +172,8 @@ const CSR_KEY: &str = "client-csr-public-key-hash";
 const CSR_CREATED: &str = "client-csr-created";
 const CSR_ISSUED: &str = "client-csr-issued";
 const NODE_UID: &str = "node-uid";
+const RETRY: &str = "retry";
+const RETRIED_AT: &str = "retried-at";
 
 impl Record {
     /// A record of a request for which nothing has been done yet.
@@ -183,6 +189,8 @@ impl Record {
             cluster: None,
             chosen: None,
             node_uid: None,
+            retry: None,
+            retried_at: None,
         }
     }
 
@@ -202,6 +210,8 @@ impl Record {
             cluster: fields.optional(CLUSTER)?.map(str::to_owned),
             chosen: fields.chosen()?,
             node_uid: fields.optional(NODE_UID)?.map(str::to_owned),
+            retry: fields.optional(RETRY)?.map(str::to_owned),
+            retried_at: fields.optional(RETRIED_AT)?.map(|_| fields.number(RETRIED_AT)).transpose()?,
             name,
         })
     }
@@ -242,6 +252,12 @@ impl Record {
         }
         if let Some(uid) = &self.node_uid {
             put(NODE_UID, uid);
+        }
+        if let Some(retry) = &self.retry {
+            put(RETRY, retry);
+        }
+        if let Some(time) = &self.retried_at {
+            put(RETRIED_AT, &time.to_string());
         }
         Secret {
             metadata: ObjectMeta {
@@ -422,6 +438,8 @@ mod tests {
             chosen in proptest::option::of(chosen()),
             node_uid in proptest::option::of("[a-f0-9-]{36}"),
             first_seen in any::<i64>(),
+            retry in proptest::option::of("[a-z0-9:-]{1,64}"),
+            retried_at in proptest::option::of(any::<i64>()),
         ) {
             let record = Record {
                 version: Some("7".to_owned()),
@@ -430,6 +448,8 @@ mod tests {
                 cluster,
                 chosen,
                 node_uid,
+                retry,
+                retried_at,
                 ..Record::new("1d6f", NodeName::parse("worker-7").unwrap(), first_seen)
             };
             let read = Record::from_secret(&record.to_secret("join-system")).unwrap();

@@ -20,6 +20,6 @@ pub use spec::{
 };
 pub use status::{
     AgentStatus, AgentStep, BoundMachine, Certificates, Check, CheckResult, Credential, IssuedCertificate, JoinedNode,
-    NodeJoinRequestStatus, Observation, SealedCredentials, Versions,
+    NodeJoinRequestStatus, Observation, RetryAnswer, SealedCredentials, Versions,
 };
-pub use vocabulary::{ConditionType, EventReason, Reason};
+pub use vocabulary::{ConditionType, EventReason, Reason, Recovery};

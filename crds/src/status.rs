@@ -46,6 +46,10 @@ pub struct NodeJoinRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Certificates>,
 
+    /// The answer to the newest request for another try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryAnswer>,
+
     /// The agent's own part. What the machine says about itself, and so evidence for people, never for a decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentStatus>,
@@ -65,7 +69,7 @@ pub struct BoundMachine {
     #[schemars(length(min = 1, max = 253))]
     pub announcement: Option<String>,
 
-    /// When this machine was first seen; the request's deadline counts from here.
+    /// When this machine was first seen; the request's deadline counts from here, or from the newest try in `retry`.
     #[schemars(schema_with = "schema::time")]
     pub first_seen: Time,
 }
@@ -153,6 +157,21 @@ pub struct IssuedCertificate {
     /// Serial number in lower-case hexadecimal digits without separators.
     #[schemars(length(max = 42), regex(pattern = r"^[0-9a-f]+$"))]
     pub serial: String,
+}
+
+/// The answer to a person's request for another try, the annotation nodejoin.dev/retry.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(crates(kube_core = "::kube_core"))]
+#[serde(rename_all = "camelCase")]
+pub struct RetryAnswer {
+    /// The value of the annotation that was answered last. The same value is not answered again.
+    #[schemars(length(min = 1, max = 64))]
+    pub value: String,
+
+    /// When the newest try began; the request's deadline counts from here. Absent as long as there was nothing to try again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub time: Option<Time>,
 }
 
 /// What a machine's agent says about itself.

@@ -97,9 +97,7 @@ impl<'a> Operator<'a> {
 
     /// Makes an enrollment token that is valid for a day, as an administrator does it.
     pub fn enroll(&self) -> Result<Enrollment, Error> {
-        let mut njr = self.lab.control_plane_command(&self.binaries.join("kubectl-njr"))?;
-        njr.args(["enroll", "--print-token"]).env("KUBECONFIG", "/etc/kubernetes/admin.conf");
-        let token = BootstrapToken::parse(command::run(&mut njr)?.stdout.trim())?;
+        let token = BootstrapToken::parse(self.njr(&["enroll", "--print-token"])?.trim())?;
         Ok(Enrollment { token, pin: self.ca_pin()? })
     }
 
@@ -151,6 +149,13 @@ impl<'a> Operator<'a> {
     /// What the agent on a machine says of itself, for a person.
     pub fn agent_status(&self, machine: &Machine<'_>) -> String {
         machine.run(&["join-agent", "status"]).map_or_else(|failure| failure.to_string(), |printed| printed.stdout)
+    }
+
+    /// Runs `kubectl njr` as an administrator and returns what it printed; what it says of a failure is in the error.
+    pub fn njr(&self, arguments: &[&str]) -> Result<String, Error> {
+        let mut njr = self.lab.control_plane_command(&self.binaries.join("kubectl-njr"))?;
+        njr.args(arguments).env("KUBECONFIG", "/etc/kubernetes/admin.conf");
+        Ok(command::run(&mut njr)?.stdout)
     }
 
     /// Runs `kubectl` and returns what it printed.

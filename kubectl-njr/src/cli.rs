@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::options::GlobalOptions;
-use crate::{accept, check, completion, create, doctor, enroll, join_command, machines, status, token, version};
+use crate::{accept, check, completion, create, doctor, enroll, join_command, machines, retry, status, token, version};
 
 /// Joins machines to a Kubernetes cluster by request.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ pub enum Command {
     Create(Box<create::Arguments>),
     /// Shows how far a join has come, what it waits for, and what to type next
     Status(status::Arguments),
+    /// Asks for another try of a request that has failed for good
+    Retry(retry::Arguments),
     /// Checks whether the cluster is fit for joins and join-operator is well
     Check(check::Arguments),
     /// Shows what weakens the cluster, and mends what --fix names

@@ -26,6 +26,7 @@ pub mod machines;
 pub mod options;
 pub mod output;
 pub mod request;
+pub mod retry;
 pub mod run;
 pub mod session;
 pub mod spec_options;

@@ -11,7 +11,7 @@ use crate::output;
 use crate::session::{CallError, Session};
 
 /// Field manager of the requests that this program makes.
-const FIELD_MANAGER: &str = "kubectl-njr";
+pub const FIELD_MANAGER: &str = "kubectl-njr";
 
 /// Stores a request, unless this is a dry run; returns it as the API server has it.
 pub async fn create(

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::{
-    accept, ca_hash, check, completion, create, doctor, enroll, join_command, machines, output, status, token, version,
+    accept, ca_hash, check, completion, create, doctor, enroll, join_command, machines, output, retry, status, token,
+    version,
 };
 
 /// A command did not do what was asked.
@@ -34,6 +35,9 @@ pub enum Error {
     /// `status`.
     #[error(transparent)]
     Status(#[from] status::Error),
+    /// `retry`.
+    #[error(transparent)]
+    Retry(#[from] retry::Error),
     /// `check`.
     #[error(transparent)]
     Check(#[from] check::Error),
@@ -57,6 +61,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Accept(arguments) => accept::run(global, arguments).await?,
         Command::Create(arguments) => create::run(global, arguments).await?,
         Command::Status(arguments) => return Ok(Box::pin(status::run(global, arguments)).await?),
+        Command::Retry(arguments) => retry::run(global, arguments).await?,
         Command::Check(arguments) => return Ok(check::run(global, arguments).await?),
         Command::Doctor(arguments) => return Ok(doctor::run(global, arguments).await?),
         Command::Token(command) => token::run(global, command).await?,

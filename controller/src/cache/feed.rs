@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Entry, Shared};
 use crate::client::WATCH_TIMEOUT;
 use crate::metrics::Metrics;
+use crate::plan;
 
 /// Says which requests to look at again.
 #[derive(Debug, Clone)]
@@ -59,7 +60,8 @@ pub async fn run<K>(
         match item {
             Ok(mut event) => {
                 if let Event::Apply(object) | Event::InitApply(object) = &mut event {
-                    object.managed_fields_mut().clear();
+                    // They are a good part of an object. Only who asked for another try is of interest.
+                    object.managed_fields_mut().retain(plan::wrote_retry);
                 }
                 let done = matches!(event, Event::InitDone);
                 take(event);

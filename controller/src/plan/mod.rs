@@ -10,6 +10,7 @@ mod certificates;
 mod credential;
 mod machine;
 mod node;
+mod retry;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -33,6 +34,8 @@ use crate::record::{Chosen, Machine, Record};
 pub(crate) use certificates::{APPROVAL_REASON, api_server_address, foreign_candidates, waiting, waits_for};
 pub(crate) use machine::refused_keys;
 pub(crate) use node::missing_taints;
+pub use retry::Attempt;
+pub(crate) use retry::{asked_to_retry, who_asked, wrote_retry};
 pub use status::{next_wake, status};
 
 /// Figures and facts that are the same for all requests.
@@ -173,6 +176,22 @@ pub enum Step {
     },
     /// Take the token's signature out of cluster-info.
     Unsign,
+    /// Note that another try begins that a person asked for, and with what.
+    Retry {
+        /// The value of the annotation.
+        value: String,
+        /// What it begins with.
+        attempt: Attempt,
+        /// What had failed.
+        failed: String,
+    },
+    /// Note that another try was asked for and there is none to be made.
+    IgnoreRetry {
+        /// The value of the annotation.
+        value: String,
+        /// Why not.
+        why: String,
+    },
 }
 
 impl Step {
@@ -196,14 +215,16 @@ impl Step {
             Self::DeleteCommand => "DeleteCommand",
             Self::NoteNode { .. } => "NoteNode",
             Self::Unsign => "Unsign",
+            Self::Retry { .. } => "Retry",
+            Self::IgnoreRetry { .. } => "IgnoreRetry",
         }
     }
 }
 
 /// The next thing to do for a request, or none.
 ///
-/// Certificate requests come first, since a machine waits for them; then what a registered Node needs and no longer
-/// needs; then the credential.
+/// Certificate requests come first, since a machine waits for them; then another try that somebody asks for; then what
+/// a registered Node needs and no longer needs; then the credential.
 pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
     if !observed.role_supported() {
         return None;
@@ -212,7 +233,10 @@ pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
     if observed.deleting() {
         return certificates::step(observed).or_else(|| credential::withdraw(observed));
     }
-    certificates::step(observed).or_else(|| node::step(observed)).or_else(|| credential::step(observed))
+    certificates::step(observed)
+        .or_else(|| retry::step(observed))
+        .or_else(|| node::step(observed))
+        .or_else(|| credential::step(observed))
 }
 
 impl<'a> Observed<'a> {
@@ -234,7 +258,8 @@ impl<'a> Observed<'a> {
             return None;
         }
         let seconds = i64::from(self.request.spec.deadline_seconds);
-        self.record.map(|record| record.first_seen.saturating_add(seconds))
+        let began = |record: &Record| record.first_seen.max(record.retried_at.unwrap_or(record.first_seen));
+        self.record.map(|record| began(record).saturating_add(seconds))
     }
 
     fn past_deadline(&self) -> bool {

@@ -6,7 +6,9 @@ mod wake;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use join_crds::status::{BoundMachine, Certificates, Credential, IssuedCertificate, JoinedNode, NodeJoinRequestStatus};
+use join_crds::status::{
+    BoundMachine, Certificates, Credential, IssuedCertificate, JoinedNode, NodeJoinRequestStatus, RetryAnswer,
+};
 use join_trust::UnixSeconds;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -14,6 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::node::Relation;
 use super::{Observed, credential, node};
 use crate::cache::csr::CsrEntry;
+use crate::record::Record;
 
 pub use wake::next_wake;
 
@@ -27,6 +30,7 @@ pub fn status(observed: &Observed<'_>) -> NodeJoinRequestStatus {
         sealed_credentials: None,
         node: joined_node(observed),
         certificates: certificates(observed),
+        retry: observed.record.and_then(retry),
         agent: None,
     };
     if let Some(token) =
@@ -61,6 +65,10 @@ fn machine(observed: &Observed<'_>) -> Option<BoundMachine> {
         announcement: bound.map(|machine| machine.announcement.clone()),
         first_seen: time(record.first_seen),
     })
+}
+
+fn retry(record: &Record) -> Option<RetryAnswer> {
+    Some(RetryAnswer { value: record.retry.clone()?, time: record.retried_at.map(time) })
 }
 
 fn joined_node(observed: &Observed<'_>) -> Option<JoinedNode> {

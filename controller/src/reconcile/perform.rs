@@ -1,6 +1,7 @@
 //! From a planned step to the write that makes it.
 
 use join_crds::spec::NodeJoinRequest;
+use join_crds::vocabulary::{ANNOTATION_RETRY, EventReason};
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::jws;
 use join_trust::names::NodeName;
@@ -14,7 +15,7 @@ use crate::act::cluster_info::publish;
 use crate::act::tokens::seal_credential;
 use crate::cache::csr::CsrEntry;
 use crate::cache::node::NodeEntry;
-use crate::plan::{Published, Step};
+use crate::plan::{self, Attempt, Published, Step};
 use crate::record::{Record, Token};
 use crate::world::Snapshot;
 
@@ -29,7 +30,11 @@ pub(super) async fn perform(
     let visit = Visit { step: step.name(), request, node_name, snapshot, context };
     match step {
         Step::Mint { machine, first_seen, expires_at, cluster } => {
-            let fresh = || Record::new(request.uid(), node_name.clone(), *first_seen);
+            // Another try that was asked for already is this one.
+            let fresh = || Record {
+                retry: plan::asked_to_retry(request),
+                ..Record::new(request.uid(), node_name.clone(), *first_seen)
+            };
             let base = snapshot.record().cloned().unwrap_or_else(fresh);
             let token = BootstrapToken::generate()?;
             let record = Record {
@@ -45,7 +50,7 @@ pub(super) async fn perform(
                 ..base
             };
             context.records.write(&record).await?;
-            context.notes.remember(request.uid(), |memory| *memory = crate::plan::Memory::default());
+            context.notes.remember(request.uid(), |memory| *memory = plan::Memory::default());
             let key = machine.as_ref().map(|machine| machine.public_key.to_string());
             visit.log(key.as_deref(), Some(token.id().as_str()));
         }
@@ -130,6 +135,13 @@ pub(super) async fn perform(
             context.cluster_info.change(jws::data_key(&token.id), None).await?;
             visit.log(None, Some(token.id.as_str()));
         }
+        Step::Retry { value, attempt, failed } => visit.retry(value, *attempt, failed).await?,
+        Step::IgnoreRetry { value, why } => {
+            context.records.write(&Record { retry: Some(value.clone()), ..visit.record()? }).await?;
+            visit.log(None, None);
+            let note = format!("{}; {why}", visit.asked(value));
+            context.events.tell(request, EventReason::RetryIgnored, &note).await;
+        }
     }
     if matches!(step, Step::Mint { .. } | Step::DeleteToken | Step::NoteNode { .. }) {
         context.metrics.set_tokens_alive(context.world.tokens_alive(now()));
@@ -181,6 +193,26 @@ impl<'a> Visit<'a> {
 
     fn csr(&self, uid: &str) -> Result<&'a CsrEntry, ActError> {
         self.snapshot.csr(uid).ok_or_else(|| self.missing("the certificate request"))
+    }
+
+    async fn retry(&self, value: &str, attempt: Attempt, failed: &str) -> Result<(), ActError> {
+        let record = self.record()?.retried(value, attempt, now());
+        self.context.records.write(&record).await?;
+        self.log(None, None);
+        let what = match attempt {
+            Attempt::OtherToken => "another token is made",
+            Attempt::SameToken { .. } => "its token lives on, since a certificate was issued with it",
+            Attempt::DeadlineOnly => "its time is counted anew",
+        };
+        let note = format!("{}; {what}; it had failed with {failed}", self.asked(value));
+        self.context.events.tell(self.request, EventReason::Retried, &note).await;
+        Ok(())
+    }
+
+    /// Who asked for another try, and how.
+    fn asked(&self, value: &str) -> String {
+        let who = plan::who_asked(self.request).unwrap_or("somebody");
+        format!("{who} asked for another try with {ANNOTATION_RETRY}={value}")
     }
 
     async fn approve(&self, csr: &CsrEntry, public_key: &str) -> Result<(), ActError> {

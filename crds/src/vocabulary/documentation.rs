@@ -29,6 +29,9 @@ pub fn reasons_markdown() -> String {
             conditions.join(", "),
             reason.next_step()
         );
+        if reason.conditions().contains(&ConditionType::Stalled) && *reason != Reason::Progressing {
+            let _ = writeln!(page, "- Goes on, when it is Stalled: {}", reason.recovery().meaning());
+        }
     }
     page.push_str(
         "\n## Events\n\nEvents on a request are kept in the namespace `default`, since a request has none.\n\n\

@@ -92,6 +92,12 @@ event_reasons! {
     Joined Normal by "WatchNode"
         "The node is Ready for the first time."
         next "Nothing to do.";
+    Retried Normal by "AnswerRetry"
+        "A person asked for another try, and it has begun; the note names the value of the annotation, the program that wrote it, and what had failed."
+        next "Nothing to do. The API server's audit log has the user's name.";
+    RetryIgnored Warning by "AnswerRetry"
+        "A person asked for another try, and there was nothing to try again; the note says what the request waits for instead."
+        next "Do what the note says. Each value of the annotation asks once, so a later try needs another one.";
     Stalled Warning by "FollowJoin"
         "The request will not move until a person does something."
         next "Look at the request's Stalled condition.";

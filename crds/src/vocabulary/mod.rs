@@ -9,6 +9,7 @@ mod documentation;
 mod events;
 mod names;
 mod reasons;
+mod recovery;
 #[cfg(test)]
 mod tests;
 
@@ -17,3 +18,4 @@ pub use documentation::reasons_markdown;
 pub use events::{EventReason, EventSeverity};
 pub use names::*;
 pub use reasons::{Reason, UnknownReason};
+pub use recovery::Recovery;

@@ -54,6 +54,11 @@ pub const LABEL_REQUEST_UID: &str = "nodejoin.dev/request-uid";
 /// Annotation that carries the node name of the request for which an object exists.
 pub const ANNOTATION_NODE_NAME: &str = "nodejoin.dev/node-name";
 
+/// Annotation of a request with which a person asks for another try; each value asks once. See [`retry_value`].
+pub const ANNOTATION_RETRY: &str = "nodejoin.dev/retry";
+/// Characters of an [`ANNOTATION_RETRY`] that count; the rest is cut off.
+const MAX_RETRY_CHARACTERS: usize = 64;
+
 /// What the controller calls itself in Events.
 pub const REPORTING_CONTROLLER: &str = "nodejoin.dev/join-controller";
 /// ServiceAccount of the controller.
@@ -91,6 +96,14 @@ pub fn announcement_name(node_name: &str, public_key_hash: &str) -> String {
     let digits = public_key_hash.strip_prefix(PIN_PREFIX).unwrap_or(public_key_hash);
     let short = digits.get(..ANNOUNCEMENT_HASH_DIGITS).unwrap_or(digits);
     format!("{ANNOUNCEMENT_PREFIX}{node_name}-{short}")
+}
+
+/// What of an [`ANNOTATION_RETRY`] is recorded and compared; `None` for one that says nothing.
+pub fn retry_value(annotation: &str) -> Option<String> {
+    let visible = annotation.chars().map(|character| if character.is_control() { ' ' } else { character });
+    let value: String = visible.take(MAX_RETRY_CHARACTERS).collect();
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// Name of the Secret in which the controller records what it did for the request with this UID.

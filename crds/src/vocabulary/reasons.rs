@@ -105,7 +105,7 @@ reasons! {
         next "Repair what the message names on the machine, or list the check in nodeRegistration.ignorePreflightErrors. The agent tries again by itself.";
     AgentFailed on [ClientCertificateIssued, NodeRegistered, Ready, Stalled]
         "The agent gave up; the message is what it said."
-        next "Repair what the message names, then restart join-agent on the machine.";
+        next "Repair what the message names. The agent tries again by itself, at the latest after a minute.";
     WaitingForCertificateRequest on [MachineBound, ClientCertificateIssued, ServingCertificateIssued, Ready]
         "The token is out, and no certificate was asked for with it yet."
         next "Delivery Token: run the join command on the machine. Otherwise see on the machine: join-agent status.";
@@ -114,7 +114,7 @@ reasons! {
         next "Do what the rule asks for, such as adding an address to spec.addresses; the request is looked at again by itself.";
     CertificateRequestDenied on [ClientCertificateIssued, ServingCertificateIssued, Ready, Stalled]
         "A certificate request broke a rule, and was denied; the message names the request and the rule."
-        next "If the machine is yours, repair what the rule names. If it is not, someone holds a token of yours: delete the request, and look at who announced the machine.";
+        next "If the machine is yours, repair what the rule names, and ask for another try with another token: kubectl njr retry NAME. If it is not, someone holds a token of yours: delete the request, and look at who announced the machine.";
     SignerMissing on [ClientCertificateIssued, ServingCertificateIssued, Ready]
         "A certificate request was approved, and no signer has issued the certificate within the controller's --signer-timeout-seconds."
         next "Look whether kube-controller-manager runs with --cluster-signing-cert-file and --cluster-signing-key-file, and whether its csrsigning controller is on. With an external certificate authority, look at what signs in its place. The join goes on by itself as soon as it is signed.";
@@ -147,7 +147,7 @@ reasons! {
         next "Nothing to do.";
     DeadlineExceeded on [Ready, Stalled]
         "The node was not Ready within deadlineSeconds of the machine's appearance; the message says what it waited for."
-        next "Repair what it waited for, then raise deadlineSeconds, or delete the request and apply it again.";
+        next "Repair what it waited for, then ask for another try: kubectl njr retry NAME. Raising deadlineSeconds does it as well.";
 }
 
 impl fmt::Display for Reason {

@@ -16,6 +16,7 @@ mod kubeadm;
 mod metrics;
 mod policies;
 mod reset;
+mod retry;
 mod signer;
 
 use std::process::ExitCode;
@@ -64,6 +65,11 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         KubernetesMinor::V1_37,
         "a_request_made_again_rejoins_the_machine",
         reset::a_request_made_again_rejoins_the_machine,
+    ),
+    (
+        KubernetesMinor::V1_37,
+        "a_failed_join_goes_on_by_itself_or_when_asked",
+        retry::a_failed_join_goes_on_by_itself_or_when_asked,
     ),
     (KubernetesMinor::V1_37, "bad_requests_are_refused_with_the_field", input::bad_requests_are_refused_with_the_field),
     (KubernetesMinor::V1_37, "a_machine_finds_the_cluster_by_a_file", input::a_machine_finds_the_cluster_by_a_file),

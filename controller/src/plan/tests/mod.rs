@@ -4,5 +4,6 @@ mod joins;
 mod model;
 mod refusals;
 mod restarts;
+mod retries;
 
 pub(crate) use model::{Machine, Model, request};

@@ -122,6 +122,12 @@ impl Model {
     }
 
     pub(crate) fn observe<T>(&self, look: impl FnOnce(&Observed<'_>) -> T) -> T {
+        // Those of an earlier token are nobody's any more, as in `World::snapshot`.
+        let token = self.record.as_ref().and_then(|record| record.token.as_ref()).map(|token| token.id.user_name());
+        let of_us = |csr: &&Arc<CsrEntry>| {
+            Some(&csr.request.username) == token.as_ref() || csr.request.username == self.node_name.user_name()
+        };
+        let csrs: Vec<_> = self.csrs.iter().filter(of_us).cloned().collect();
         look(&Observed {
             now: self.now,
             settings: &self.settings,
@@ -129,7 +135,7 @@ impl Model {
             node_name: &self.node_name,
             record: self.record.as_ref(),
             announcements: &self.announcements,
-            csrs: &self.csrs,
+            csrs: &csrs,
             node: self.node.as_ref(),
             published: &self.published,
             memory: &self.memory,
@@ -312,7 +318,9 @@ impl Model {
         match step {
             Step::Mint { machine, first_seen, expires_at, cluster } => {
                 let token = BootstrapToken::generate().unwrap();
-                let base = self.record.take().unwrap_or_else(|| Record::new(&uid, self.node_name.clone(), *first_seen));
+                let retry = crate::plan::asked_to_retry(&self.request);
+                let fresh = || Record { retry, ..Record::new(&uid, self.node_name.clone(), *first_seen) };
+                let base = self.record.take().unwrap_or_else(fresh);
                 self.record = Some(Record {
                     machine: machine.clone(),
                     token: Some(Token {
@@ -393,6 +401,10 @@ impl Model {
                 data.remove(&format!("jws-kubeconfig-{}", self.token_id()));
                 self.set_signatures(data);
             }
+            Step::Retry { value, attempt, .. } => {
+                self.record = self.record.take().map(|record| record.retried(value, *attempt, self.now));
+            }
+            Step::IgnoreRetry { value, .. } => self.record.as_mut().unwrap().retry = Some(value.clone()),
         }
     }
 }

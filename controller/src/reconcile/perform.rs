@@ -30,12 +30,7 @@ pub(super) async fn perform(
     let visit = Visit { step: step.name(), request, node_name, snapshot, context };
     match step {
         Step::Mint { machine, first_seen, expires_at, cluster } => {
-            // Another try that was asked for already is this one.
-            let fresh = || Record {
-                retry: plan::asked_to_retry(request),
-                ..Record::new(request.uid(), node_name.clone(), *first_seen)
-            };
-            let base = snapshot.record().cloned().unwrap_or_else(fresh);
+            let base = snapshot.record().cloned().unwrap_or_else(|| visit.fresh(*first_seen));
             let token = BootstrapToken::generate()?;
             let record = Record {
                 machine: machine.clone(),
@@ -136,12 +131,7 @@ pub(super) async fn perform(
             visit.log(None, Some(token.id.as_str()));
         }
         Step::Retry { value, attempt, failed } => visit.retry(value, *attempt, failed).await?,
-        Step::IgnoreRetry { value, why } => {
-            context.records.write(&Record { retry: Some(value.clone()), ..visit.record()? }).await?;
-            visit.log(None, None);
-            let note = format!("{}; {why}", visit.asked(value));
-            context.events.tell(request, EventReason::RetryIgnored, &note).await;
-        }
+        Step::IgnoreRetry { value, why } => visit.ignore_retry(value, why).await?,
     }
     if matches!(step, Step::Mint { .. } | Step::DeleteToken | Step::NoteNode { .. }) {
         context.metrics.set_tokens_alive(context.world.tokens_alive(now()));
@@ -164,6 +154,12 @@ impl<'a> Visit<'a> {
 
     fn record(&self) -> Result<Record, ActError> {
         self.snapshot.record().cloned().ok_or_else(|| self.missing("the record"))
+    }
+
+    /// A first record. Another try that was asked for already is the first one.
+    fn fresh(&self, first_seen: i64) -> Record {
+        let record = Record::new(self.request.uid(), self.node_name.clone(), first_seen);
+        Record { retry: plan::asked_to_retry(self.request), ..record }
     }
 
     /// The record, with its chosen request issued.
@@ -206,6 +202,14 @@ impl<'a> Visit<'a> {
         };
         let note = format!("{}; {what}; it had failed with {failed}", self.asked(value));
         self.context.events.tell(self.request, EventReason::Retried, &note).await;
+        Ok(())
+    }
+
+    async fn ignore_retry(&self, value: &str, why: &str) -> Result<(), ActError> {
+        self.context.records.write(&Record { retry: Some(value.to_owned()), ..self.record()? }).await?;
+        self.log(None, None);
+        let note = format!("{}; {why}", self.asked(value));
+        self.context.events.tell(self.request, EventReason::RetryIgnored, &note).await;
         Ok(())
     }
 

@@ -38,7 +38,7 @@ pub fn a_failed_join_goes_on_by_itself_or_when_asked(suite: &Suite) -> Result<()
     suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
     let request = suite.wait_for(name, ConditionType::Ready, "False", Reason::PreflightFailed)?;
 
-    let refused = operator.njr(&["retry", name]).map_or_else(|error| error.to_string(), |printed| printed);
+    let refused = operator.njr(&["retry", name]).unwrap_or_else(|error| error.to_string());
     assert!(refused.contains("goes on by itself") && refused.contains("PreflightFailed"), "{refused}");
 
     // Somebody has the token and asks for a certificate with a key of his own.
@@ -72,7 +72,7 @@ pub fn a_failed_join_goes_on_by_itself_or_when_asked(suite: &Suite) -> Result<()
 
     std::fs::remove_file(&leftover)?;
     suite.wait_until_joined(name)?;
-    let refused = operator.njr(&["retry", name]).map_or_else(|error| error.to_string(), |printed| printed);
+    let refused = operator.njr(&["retry", name]).unwrap_or_else(|error| error.to_string());
     assert!(refused.contains("its node is Ready"), "{refused}");
     // kubectl alone does as well, and is answered that there is nothing to do.
     let annotation = format!("{ANNOTATION_RETRY}=by-hand");

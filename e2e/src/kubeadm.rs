@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use join_crds::vocabulary::JWS_KEY_PREFIX;
 
-use crate::lab::{self, Lab, Machine, command, wait_until};
+use crate::lab::{self, Lab, Machine, cgroups, command, wait_until};
 
-/// The one check of kubeadm's that a host with cgroup v1 fails.
-pub const CGROUP_V1: &str = "--ignore-preflight-errors=SystemVerification";
+/// The argument that leaves out the one check of kubeadm's that a host with cgroup v1 fails; none on other hosts.
+pub fn accept_cgroup_v1() -> Option<&'static str> {
+    cgroups::has_v1().then_some("--ignore-preflight-errors=SystemVerification")
+}
 
 /// Makes a token and returns the line that joins a machine with it, once the token's signature is in cluster-info:
 /// kubeadm waits for kube-controller-manager's signature, too, but not for long.
@@ -34,7 +36,7 @@ pub fn join_line(lab: &Lab) -> Result<String, lab::Error> {
 /// When kubeadm fails.
 pub fn join(lab: &Lab, machine: &Machine<'_>) -> Result<(), lab::Error> {
     let line = join_line(lab)?;
-    let words: Vec<&str> = line.split_whitespace().chain([CGROUP_V1]).collect();
+    let words: Vec<&str> = line.split_whitespace().chain(accept_cgroup_v1()).collect();
     machine.run(&words).map(drop)
 }
 

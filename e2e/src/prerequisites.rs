@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::lab::cgroups;
 use crate::progress::Step;
 
 /// Programs that the lab starts, and the Debian package that has each.
@@ -39,7 +40,8 @@ pub fn ensure() -> Result<(), Missing> {
         ]));
     }
     install_programs()?;
-    let missing = missing_kernel_features();
+    let mut missing = missing_kernel_features();
+    missing.extend(cgroups::obstacle());
     if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
 }
 

@@ -160,7 +160,7 @@ impl<'a> Bench<'a> {
         let mut join = machine.command("time")?;
         join.args(["--format=%M", "--output=/run/kubeadm-memory"])
             .args(line.split_whitespace())
-            .arg(kubeadm::CGROUP_V1);
+            .args(kubeadm::accept_cgroup_v1());
         let (times, exit) = self.runtime.block_on(async {
             let mut nodes = self.node_watch(name).await?;
             let began = Instant::now();

@@ -17,7 +17,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Enters a cgroup and a network namespace.
+    /// Enters a cgroup and, where one is named, a network namespace.
     Enter {
         #[arg(long)]
         cgroup: String,
@@ -34,7 +34,8 @@ enum Action {
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
-    /// Becomes a machine's PID 1; expects new mount, UTS, IPC, PID and cgroup namespaces.
+    /// Becomes a machine's PID 1; expects new mount, UTS, IPC, PID and cgroup namespaces, the latter rooted in a cgroup
+    /// that no other process stands in.
     Machine {
         /// A `MachineRoot` as JSON.
         #[arg(long)]

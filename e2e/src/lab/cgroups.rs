@@ -3,6 +3,10 @@
 //! Each machine runs a systemd and a kubelet that believe that all cgroups are theirs and remove those that they do
 //! not know. A cgroup namespace per machine, rooted in a cgroup of its own *in every hierarchy*, keeps them apart;
 //! the controller-less `unified` hierarchy of a hybrid host counts too.
+//!
+//! Version 2 gives controllers only to the children of a cgroup in which no process stands, the root of the whole
+//! hierarchy excepted. systemd leaves the root of its namespace for a cgroup of its own before it hands out
+//! controllers, but cannot move processes of other PID namespaces: no other process may ever stand there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -60,7 +64,39 @@ fn is_mount_flag(option: &str) -> bool {
     matches!(option, "rw" | "ro" | "xattr" | "clone_children" | "noprefix") || option.starts_with("release_agent=")
 }
 
-/// Makes the cgroup `path` in every hierarchy.
+/// Whether version 1 is mounted, alone or beside version 2 (hybrid): then it is what kubelet and systemd use.
+pub fn has_v1() -> bool {
+    hierarchies().is_ok_and(|hierarchies| hierarchies.iter().any(|hierarchy| hierarchy.file_system == "cgroup"))
+}
+
+/// Why this host's cgroups cannot be used, if so.
+///
+/// In a container the visible root is an ordinary cgroup, in which the container's processes usually stand.
+pub fn obstacle() -> Option<String> {
+    let roots = hierarchies().unwrap_or_default().into_iter().filter(|hierarchy| hierarchy.file_system == "cgroup2");
+    let stuck = |root: Hierarchy| {
+        let controllers = fs::read_to_string(root.mount_point.join("cgroup.controllers")).ok()?;
+        // The root of all cgroups has no such file.
+        let is_root_of_all = !root.mount_point.join("cgroup.type").exists();
+        let processes = fs::read_to_string(root.mount_point.join("cgroup.procs")).ok()?;
+        (!can_delegate(is_root_of_all, &controllers, &processes)).then(|| {
+            format!(
+                "processes stand in {}, which is not the root of all cgroups, so the controllers ({}) cannot be given to \
+                 cgroups below it: move the processes into a child of it, or start the container with the host's cgroups",
+                root.mount_point.display(),
+                controllers.trim()
+            )
+        })
+    };
+    roots.filter_map(stuck).next()
+}
+
+/// Whether a v2 cgroup can give its controllers to its children.
+fn can_delegate(is_root_of_all: bool, controllers: &str, processes: &str) -> bool {
+    is_root_of_all || controllers.trim().is_empty() || processes.trim().is_empty()
+}
+
+/// Makes the cgroup `path` in every hierarchy. On v2 it has all controllers, and no process may stand in those above.
 pub fn create(path: &str) -> std::io::Result<()> {
     for hierarchy in hierarchies()? {
         let mut folder = hierarchy.mount_point.clone();
@@ -87,9 +123,38 @@ pub fn create(path: &str) -> std::io::Result<()> {
 
 /// Lets the children of a v2 cgroup use all controllers that it has.
 fn delegate_controllers(parent: &Path) -> std::io::Result<()> {
-    let controllers = fs::read_to_string(parent.join("cgroup.controllers"))?;
-    for controller in controllers.split_whitespace() {
+    for controller in missing_controllers(parent)? {
         fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"))?;
+    }
+    Ok(())
+}
+
+/// The controllers that a v2 cgroup has and its children have not.
+fn missing_controllers(parent: &Path) -> std::io::Result<Vec<String>> {
+    let read = |file| fs::read_to_string(parent.join(file));
+    let (own, given) = (read("cgroup.controllers")?, read("cgroup.subtree_control")?);
+    let given: BTreeSet<&str> = given.split_whitespace().collect();
+    Ok(own.split_whitespace().filter(|controller| !given.contains(controller)).map(str::to_owned).collect())
+}
+
+/// The controllers that [`create`] will enable in the root of the host's v2 hierarchy: a change of something that is
+/// not the lab's own.
+pub fn controllers_to_enable() -> std::io::Result<Vec<String>> {
+    let roots = hierarchies()?.into_iter().filter(|hierarchy| hierarchy.file_system == "cgroup2");
+    let missing: Result<Vec<_>, _> = roots.map(|root| missing_controllers(&root.mount_point)).collect();
+    Ok(missing?.concat())
+}
+
+/// Takes controllers away again from the children of the root of the host's v2 hierarchy; those that others have come
+/// to use stay.
+pub fn disable_controllers(controllers: &[String]) -> std::io::Result<()> {
+    for root in hierarchies()?.into_iter().filter(|hierarchy| hierarchy.file_system == "cgroup2") {
+        for controller in controllers {
+            match fs::write(root.mount_point.join("cgroup.subtree_control"), format!("-{controller}")) {
+                Err(failure) if failure.kind() != std::io::ErrorKind::ResourceBusy => return Err(failure),
+                _ => {}
+            }
+        }
     }
     Ok(())
 }
@@ -162,5 +227,33 @@ mod tests {
         let unified = parse_mountinfo("25 24 0:22 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n");
         assert_eq!(unified.len(), 1);
         assert_eq!(unified[0].mount_point, Path::new("/sys/fs/cgroup"));
+    }
+
+    #[test]
+    fn only_a_container_whose_processes_stand_in_its_root_is_refused() {
+        for (is_root_of_all, controllers, processes, expected) in [
+            (true, "cpu memory\n", "1\n2\n", true),
+            (false, "cpu memory\n", "\n", true),
+            (false, "\n", "1\n", true),
+            (false, "cpu memory\n", "1\n", false),
+        ] {
+            let seen = can_delegate(is_root_of_all, controllers, processes);
+            assert_eq!(seen, expected, "{is_root_of_all} {controllers:?} {processes:?}");
+        }
+    }
+
+    #[test]
+    fn only_controllers_that_the_children_lack_are_enabled() {
+        let cgroup = tempfile::tempdir().unwrap();
+        for (own, given, expected) in [
+            ("cpuset cpu memory pids\n", "memory pids\n", &["cpuset", "cpu"][..]),
+            ("cpu\n", "\n", &["cpu"]),
+            ("cpu\n", "cpu\n", &[]),
+            ("\n", "\n", &[]),
+        ] {
+            fs::write(cgroup.path().join("cgroup.controllers"), own).unwrap();
+            fs::write(cgroup.path().join("cgroup.subtree_control"), given).unwrap();
+            assert_eq!(missing_controllers(cgroup.path()).unwrap(), expected, "{own:?} {given:?}");
+        }
     }
 }

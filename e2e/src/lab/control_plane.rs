@@ -64,9 +64,6 @@ impl Lab {
     /// The machines share the host's disk, so the kubelet's shares of it would evict the lab's pods on every host whose
     /// disk is 85 % full, whatever the lab does.
     fn kubeadm_configuration(&self) -> String {
-        // kubelet 1.35 and later refuse a host with cgroup v1 unless told otherwise.
-        let legacy_cgroups = cgroups::hierarchies()
-            .is_ok_and(|hierarchies| hierarchies.iter().any(|hierarchy| hierarchy.file_system == "cgroup"));
         format!(
             "\
 apiVersion: kubeadm.k8s.io/v1beta4
@@ -93,7 +90,8 @@ evictionHard: {{nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 
 imageGCHighThresholdPercent: 100
 ",
             version = self.components.kubernetes_version,
-            fail = !legacy_cgroups,
+            // kubelet 1.35 and later refuse a host with cgroup v1 unless told otherwise.
+            fail = !cgroups::has_v1(),
         )
     }
 

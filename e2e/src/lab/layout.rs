@@ -96,6 +96,16 @@ impl Layout {
         format!("{}/{member}", self.cgroup_root())
     }
 
+    /// The cgroups of one machine, below [`Layout::cgroup`].
+    pub fn machine_cgroups(&self, machine: &str) -> MachineCgroups {
+        let member = self.cgroup(machine);
+        MachineCgroups {
+            starter: format!("{member}/starter"),
+            system: format!("{member}/machine"),
+            commands: format!("{member}/commands"),
+        }
+    }
+
     /// The cgroup above those of all members.
     pub fn cgroup_root(&self) -> String {
         format!("join-lab-{}", self.name)
@@ -110,6 +120,18 @@ impl Layout {
     pub fn bridge_namespace(&self) -> String {
         self.network_namespace("bridge")
     }
+}
+
+/// Which process of a machine stands where, relative to each hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineCgroups {
+    /// The process outside that waits for the machine's PID 1.
+    pub starter: String,
+    /// The root of the machine's cgroup namespace. PID 1 is born there and leaves it; no other process may enter it.
+    pub system: String,
+    /// Commands that are run in the machine from outside; they see themselves in `/../commands`. Not below the
+    /// machine's root: systemd removes cgroups that are empty when it shares out those of version 1.
+    pub commands: String,
 }
 
 /// The member that runs the control plane.
@@ -127,6 +149,8 @@ pub fn pod_subnet(index: u8) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -136,6 +160,22 @@ mod tests {
         }
         for name in ["a", "lab", "lab-2", &"a".repeat(20)] {
             assert!(Layout::new(name).is_ok(), "{name:?} was refused");
+        }
+    }
+
+    #[test]
+    fn no_other_process_of_a_lab_stands_in_a_cgroup_that_a_machine_has_to_share_out() {
+        let layout = Layout::new("a").unwrap();
+        let machines = ["worker-1", "worker-2", "worker-10"].map(|machine| layout.machine_cgroups(machine));
+        let others = machines.iter().flat_map(|machine| [&machine.starter, &machine.commands]);
+        let control_plane = layout.cgroup(CONTROL_PLANE_MEMBER);
+        for place in others.chain([&control_plane]) {
+            for machine in &machines {
+                let (place, system) = (Path::new(place), Path::new(&machine.system));
+                assert!(!system.starts_with(place), "{place:?} is in the way of {machine:?}");
+                // The machine's systemd and kubelet would remove it, or move its processes.
+                assert!(!place.starts_with(system), "{place:?} is at the mercy of {machine:?}");
+            }
         }
     }
 

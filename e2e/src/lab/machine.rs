@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::control_plane::mount_memory;
 use super::error::{Error, at};
-use super::layout::{CONTROL_PLANE, CONTROL_PLANE_MEMBER, machine_address, pod_subnet};
+use super::layout::{CONTROL_PLANE, CONTROL_PLANE_MEMBER, MachineCgroups, machine_address, pod_subnet};
 use super::machine_root::{Content, MachineRoot};
 use super::state::MachineState;
 use super::{Lab, cgroups, command, network, wait_until};
@@ -141,21 +141,27 @@ impl<'a> Machine<'a> {
 
     /// Boots the machine. Its disk is what it was at the last power-off.
     pub fn power_on(&self) -> Result<(), Error> {
+        let cgroups = self.renew_cgroups()?;
         let init = command::lab_init().map_err(at("lab-init"))?;
         let inside = command::Inside {
-            cgroup: self.lab.layout.cgroup(&self.name),
+            cgroup: cgroups.starter,
             network_namespace: self.lab.layout.network_namespace(&self.name),
             binds: &[],
         };
         let mut boot = inside.command("unshare").map_err(at("lab-init"))?;
-        boot.args(["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--fork", "--kill-child=SIGKILL", "--"])
-            .arg(init)
+        boot.args(["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL", "--"])
+            .arg(&init)
+            .args(["enter", "--cgroup", &cgroups.system])
+            // The namespace's root is the cgroup of the process that makes the namespace.
+            .args(["--", "unshare", "--cgroup", "--"])
+            .arg(&init)
             .arg("machine")
             .arg("--root")
             .arg(self.folder().join("machine.json"));
         let outer = self.lab.spawn(&self.name, boot)?;
         let init = wait_until(&format!("{} to start", self.name), Duration::from_secs(10), || {
-            child_of(outer).ok_or_else(|| self.console())
+            // Before it is systemd it is still in the host's root, where commands would ask the host's systemd.
+            child_of(outer).filter(|init| is_systemd(*init)).ok_or_else(|| self.console())
         })?;
         self.set_init(Some(init))?;
         wait_until(&format!("{} to be up", self.name), Duration::from_mins(1), || {
@@ -164,6 +170,19 @@ impl<'a> Machine<'a> {
             let containerd = self.run(&["systemctl", "is-active", "containerd.service"]);
             containerd.map(drop).map_err(|failure| format!("system {}; containerd: {failure}", is_up.stdout.trim()))
         })
+    }
+
+    /// Makes the machine's cgroups anew for each boot: systemd had shared out those of the boot before, and no process
+    /// may enter a v2 cgroup whose controllers are with its children.
+    fn renew_cgroups(&self) -> Result<MachineCgroups, Error> {
+        let places = self.lab.layout.machine_cgroups(&self.name);
+        wait_until("the cgroups of the boot before to be empty", Duration::from_secs(10), || {
+            cgroups::remove(&places.system).map_err(|failure| failure.to_string())
+        })?;
+        for place in [&places.starter, &places.commands, &places.system] {
+            cgroups::create(place).map_err(at(place))?;
+        }
+        Ok(places)
     }
 
     /// What the machine wrote to its console.
@@ -211,7 +230,7 @@ impl<'a> Machine<'a> {
     /// A command inside the machine, as root, with the environment of a login and nothing of the caller's.
     pub fn command(&self, program: &str) -> Result<Command, Error> {
         let inside = command::Inside {
-            cgroup: self.lab.layout.cgroup(&self.name),
+            cgroup: self.lab.layout.machine_cgroups(&self.name).commands,
             network_namespace: self.lab.layout.network_namespace(&self.name),
             binds: &[],
         };
@@ -302,6 +321,11 @@ fn installed(folder: &Path) -> PathBuf {
 fn child_of(process: i32) -> Option<i32> {
     let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
     list.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether a process runs systemd by now.
+fn is_systemd(process: i32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim() == "systemd")
 }
 
 fn cni_configuration(pods: &str) -> serde_json::Value {

@@ -2,6 +2,9 @@
 //!
 //! ```text
 //!   host ─ cgroups join-lab-<lab>/<member> ─ /var/lib/join-operator-lab/<lab>
+//!                                ├── machine    the root that the machine sees: its systemd shares it out
+//!                                ├── starter    the process that waits for the machine's PID 1
+//!                                └── commands   what is run in the machine from outside
 //!
 //!   namespace …-bridge          bridge 10.40.0.1
 //!        ├── …-control-plane    10.40.0.2      etcd, kube-apiserver, kube-controller-manager, kube-scheduler
@@ -146,7 +149,9 @@ impl Lab {
     /// Records and makes the cgroup and the network namespace of a new member.
     fn add_member(&self, member: &str) -> Result<(), Error> {
         let namespace = self.layout.network_namespace(member);
+        let controllers = cgroups::controllers_to_enable().map_err(at("/sys/fs/cgroup"))?;
         self.record(|state| {
+            state.controllers.extend(controllers);
             state.members.push(member.to_owned());
             state.network_namespaces.push(namespace.clone());
         })?;

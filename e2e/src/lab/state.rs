@@ -20,6 +20,9 @@ pub struct State {
     pub owner: Option<Owner>,
     /// Network namespaces, by name.
     pub network_namespaces: Vec<String>,
+    /// Controllers that were enabled in the root of the host's cgroup v2 hierarchy.
+    #[serde(default)]
+    pub controllers: Vec<String>,
     /// Members with a cgroup: machines and the control plane.
     pub members: Vec<String>,
     /// Machines, by name.

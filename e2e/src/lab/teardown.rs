@@ -27,6 +27,7 @@ pub fn remove(name: &str) -> Result<(), Error> {
     wait_regardless("the lab's cgroups to be empty", Duration::from_secs(10), || {
         cgroups::remove(&layout.cgroup_root()).map_err(|failure| failure.to_string())
     })?;
+    cgroups::disable_controllers(&state.controllers).map_err(at("/sys/fs/cgroup"))?;
     match fs::remove_dir_all(layout.folder()) {
         Err(failure) if failure.kind() != std::io::ErrorKind::NotFound => Err(at(layout.folder())(failure)),
         _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Stock kubeadm as the client: it knows nothing of us.
 
 use join_crds::{ConditionType, Reason};
-use join_e2e::kubeadm::CGROUP_V1;
+use join_e2e::kubeadm::accept_cgroup_v1;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use libtest_mimic::Failed;
@@ -27,7 +27,7 @@ pub fn join(suite: &Suite, name: &str) -> Result<(), Failed> {
         &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "delivery": "Token", "addresses": [machine.address()]}),
     )?;
     let line = join_command(suite, name)?;
-    let words: Vec<&str> = line.split_whitespace().chain([CGROUP_V1]).collect();
+    let words: Vec<&str> = line.split_whitespace().chain(accept_cgroup_v1()).collect();
     machine.run(&words)?;
     suite.wait_until_joined(name)?;
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use join_e2e::kubeadm;
-use join_e2e::lab::{Lab, Machine, own_name, patience, wait_until};
+use join_e2e::lab::{Lab, Machine, cgroups, own_name, patience, wait_until};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::conditions::is_pod_running;
 use kube::runtime::wait::await_condition;
@@ -22,6 +22,7 @@ pub fn two_joined_machines_run_pods_side_by_side() -> Result<(), Failed> {
     let machines = [lab.add_machine("worker-1")?, lab.add_machine("worker-2")?];
     for machine in &machines {
         has_a_system_of_its_own(machine)?;
+        shares_out_its_cgroups_itself(&lab, machine.name())?;
         kubeadm::join(&lab, machine)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -55,6 +56,22 @@ fn has_a_system_of_its_own(machine: &Machine<'_>) -> Result<(), Failed> {
     assert_eq!(machine.run(&["cat", "/proc/1/comm"])?.stdout.trim(), "systemd");
     let addresses = machine.run(&["hostname", "--all-ip-addresses"])?.stdout;
     assert_eq!(addresses.split_whitespace().collect::<Vec<_>>(), [machine.address().to_string()]);
+    Ok(())
+}
+
+/// On v2, only a cgroup without processes can give controllers to its children, and kubelet needs them. On a hybrid host
+/// the hierarchy of version 2 has no controllers, but systemd keeps to the same rule there.
+fn shares_out_its_cgroups_itself(lab: &Lab, machine: &str) -> Result<(), Failed> {
+    let root = lab.layout().machine_cgroups(machine).system;
+    for hierarchy in cgroups::hierarchies()?.iter().filter(|hierarchy| hierarchy.file_system == "cgroup2") {
+        let read = |file| std::fs::read_to_string(hierarchy.mount_point.join(&root).join(file));
+        assert_eq!(read("cgroup.procs")?, "", "processes stand in the root of {machine}'s own cgroups");
+        assert!(!cgroups::processes(&format!("{root}/init.scope")).is_empty(), "{machine}'s systemd is elsewhere");
+        assert!(cgroups::has_v1() || read("cgroup.subtree_control")?.contains("memory"), "{machine} shares nothing out");
+    }
+    // Also in the hierarchies of version 1, and seen from within.
+    let commands = lab.machine(machine)?.run(&["cat", "/proc/self/cgroup"])?.stdout;
+    assert!(commands.lines().all(|line| line.ends_with(":/../commands")), "a command stands elsewhere:\n{commands}");
     Ok(())
 }
 

@@ -43,7 +43,7 @@ nothing. A join makes them before it writes anything, and shows them in `status.
 - `NumCPU`, `Mem`, `Firewalld`, `ImagePull`, `KubernetesVersion`, other ports, manifests and etcd: of control planes only.
 - `SystemVerification` does not load a kernel module to read the kernel's configuration (kubeadm runs `modprobe
   configs`): a configuration that cannot be read is a warning here and a failure there. With cgroup v2 the freezer is
-  looked for in this process's own cgroup, and none is made for the purpose. Where the cluster's kubelet configuration
+  looked for in the cgroups that are there, and none is made for the purpose. Where the cluster's kubelet configuration
   says `failCgroupV1: false`, cgroup v1 is a warning here; kubeadm does not read it and fails.
 ";
     text

@@ -136,13 +136,18 @@ fn read_cgroups() -> Result<Cgroups, String> {
         read(&mount_point.join("cgroup.controllers"))?.split_whitespace().map(str::to_owned).collect();
     // The kernel has had it since 4.15, and lists it nowhere.
     controllers.push("devices".to_owned());
-    // Every cgroup but the root has the file where the kernel has the freezer; this process is in one.
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    if mount_point.join(own).join("cgroup.freeze").exists() {
+    if has_freezer(&mount_point) {
         controllers.push("freezer".to_owned());
     }
     Ok(Cgroups { is_v2, controllers })
+}
+
+/// Whether the kernel has v2's freezer: then every cgroup but the root of all has a file for it.
+///
+/// This process's own cgroup is no place to look: it can be the root, or lie outside of what is mounted.
+fn has_freezer(mount_point: &Path) -> bool {
+    let children = std::fs::read_dir(mount_point).into_iter().flatten().flatten().map(|entry| entry.path());
+    children.chain([mount_point.to_owned()]).any(|cgroup| cgroup.join("cgroup.freeze").exists())
 }
 
 /// The mount point of the cgroups that count, and whether they are of version 2. Where both versions are mounted (hybrid)

@@ -118,6 +118,24 @@ fn configurations_and_tables_of_the_kernel_are_read() {
 }
 
 #[test]
+fn the_freezer_is_found_wherever_this_process_stands() {
+    for (files, expected) in [
+        (&["system.slice/cgroup.freeze", "cgroup.procs"][..], true),
+        (&["cgroup.freeze"], true),
+        (&["system.slice/cgroup.procs", "cgroup.procs"], false),
+        (&[], false),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "0\n").unwrap();
+        }
+        assert_eq!(has_freezer(root.path()), expected, "{files:?}");
+    }
+}
+
+#[test]
 fn the_cgroups_that_count_are_found_as_kubeadm_finds_them() {
     let usual = |v2| Some((PathBuf::from("/sys/fs/cgroup"), v2));
     for (mounts, has_v1_memory, expected) in [

@@ -73,7 +73,8 @@ pub fn has_v1() -> bool {
 ///
 /// In a container the visible root is an ordinary cgroup, in which the container's processes usually stand.
 pub fn obstacle() -> Option<String> {
-    let roots = hierarchies().unwrap_or_default().into_iter().filter(|hierarchy| hierarchy.file_system == "cgroup2");
+    let mut roots =
+        hierarchies().unwrap_or_default().into_iter().filter(|hierarchy| hierarchy.file_system == "cgroup2");
     let stuck = |root: Hierarchy| {
         let controllers = fs::read_to_string(root.mount_point.join("cgroup.controllers")).ok()?;
         // The root of all cgroups has no such file.
@@ -88,7 +89,7 @@ pub fn obstacle() -> Option<String> {
             )
         })
     };
-    roots.filter_map(stuck).next()
+    roots.find_map(stuck)
 }
 
 /// Whether a v2 cgroup can give its controllers to its children.

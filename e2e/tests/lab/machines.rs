@@ -67,7 +67,10 @@ fn shares_out_its_cgroups_itself(lab: &Lab, machine: &str) -> Result<(), Failed>
         let read = |file| std::fs::read_to_string(hierarchy.mount_point.join(&root).join(file));
         assert_eq!(read("cgroup.procs")?, "", "processes stand in the root of {machine}'s own cgroups");
         assert!(!cgroups::processes(&format!("{root}/init.scope")).is_empty(), "{machine}'s systemd is elsewhere");
-        assert!(cgroups::has_v1() || read("cgroup.subtree_control")?.contains("memory"), "{machine} shares nothing out");
+        assert!(
+            cgroups::has_v1() || read("cgroup.subtree_control")?.contains("memory"),
+            "{machine} shares nothing out"
+        );
     }
     // Also in the hierarchies of version 1, and seen from within.
     let commands = lab.machine(machine)?.run(&["cat", "/proc/self/cgroup"])?.stdout;

@@ -154,12 +154,19 @@ pub struct Surroundings {
     pub allow_unsafe_discovery: bool,
 }
 
+/// Reads one of the files that a configuration names.
+pub type ReadFile<'a> = dyn Fn(&Path) -> Result<Zeroizing<String>, Error> + 'a;
+
 impl Configuration {
     /// Reads and checks the file, and the files that it names.
     pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Self, Error> {
         let text = read_secret(path)?;
-        let raw = parse(path, &text)?;
-        build(path, raw, surroundings)
+        Self::of_text(path, &text, surroundings, &read_secret)
+    }
+
+    /// Checks a configuration's text. The files that it names are read by `read`, so that this is pure.
+    pub fn of_text(path: &Path, text: &str, surroundings: &Surroundings, read: &ReadFile<'_>) -> Result<Self, Error> {
+        build(path, parse(path, text)?, surroundings, read)
     }
 }
 
@@ -199,7 +206,12 @@ fn without_snippet(failure: &serde_saphyr::Error) -> String {
     message.lines().next().unwrap_or("not understood").to_owned()
 }
 
-fn build(path: &Path, raw: RawConfiguration, surroundings: &Surroundings) -> Result<Configuration, Error> {
+fn build(
+    path: &Path,
+    raw: RawConfiguration,
+    surroundings: &Surroundings,
+    read: &ReadFile<'_>,
+) -> Result<Configuration, Error> {
     let wrong = |field: &'static str, reason: String| Error::Field { path: path.to_owned(), field, reason };
     if raw.api_version != "agent.nodejoin.dev/v1alpha1" {
         return Err(wrong("apiVersion", format!("is {:?}, expected agent.nodejoin.dev/v1alpha1", raw.api_version)));
@@ -216,8 +228,8 @@ fn build(path: &Path, raw: RawConfiguration, surroundings: &Surroundings) -> Res
         .map(|text| text.parse().map_err(|_| wrong("nodeAddresses", format!("{text:?} is no IP address"))))
         .collect();
     let discovery = match (raw.discovery.bootstrap_token, raw.discovery.file) {
-        (Some(token), None) => token_discovery(path, token, surroundings)?,
-        (None, Some(file)) => file_discovery(path, file)?,
+        (Some(token), None) => token_discovery(path, token, surroundings, read)?,
+        (None, Some(file)) => file_discovery(path, file, read)?,
         _ => return Err(wrong("discovery", "expected exactly one of bootstrapToken and file".to_owned())),
     };
     Ok(Configuration {
@@ -228,13 +240,18 @@ fn build(path: &Path, raw: RawConfiguration, surroundings: &Surroundings) -> Res
     })
 }
 
-fn token_discovery(path: &Path, raw: RawToken, surroundings: &Surroundings) -> Result<Discovery, Error> {
+fn token_discovery(
+    path: &Path,
+    raw: RawToken,
+    surroundings: &Surroundings,
+    read: &ReadFile<'_>,
+) -> Result<Discovery, Error> {
     let wrong = |field: &'static str, reason: String| Error::Field { path: path.to_owned(), field, reason };
     let endpoint = Endpoint::parse(&raw.api_server_endpoint)
         .map_err(|error| wrong("discovery.bootstrapToken.apiServerEndpoint", error.to_string()))?;
     let (field, text) = match (raw.token, raw.token_file) {
         (Some(token), None) => ("discovery.bootstrapToken.token", token),
-        (None, Some(file)) => ("discovery.bootstrapToken.tokenFile", read_secret(&file)?),
+        (None, Some(file)) => ("discovery.bootstrapToken.tokenFile", read(&file)?),
         _ => {
             let reason = "expected exactly one of token and tokenFile".to_owned();
             return Err(wrong("discovery.bootstrapToken", reason));
@@ -261,8 +278,8 @@ fn token_discovery(path: &Path, raw: RawToken, surroundings: &Surroundings) -> R
     Ok(Discovery::Token { endpoint, token, trust })
 }
 
-fn file_discovery(path: &Path, raw: RawFile) -> Result<Discovery, Error> {
-    let text = read_secret(&raw.kube_config_path)?;
+fn file_discovery(path: &Path, raw: RawFile, read: &ReadFile<'_>) -> Result<Discovery, Error> {
+    let text = read(&raw.kube_config_path)?;
     let kubeconfig = DiscoveryFile::parse(&text).map_err(|error| Error::Field {
         path: path.to_owned(),
         field: "discovery.file.kubeConfigPath",

@@ -45,6 +45,28 @@ fn the_packaged_example_is_a_configuration() {
     load(example).unwrap();
 }
 
+/// A fuzzer that starts from files which the first check refuses explores nothing: `good-*` are accepted, others not.
+#[test]
+fn seeds_of_the_fuzz_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/agent_configuration");
+    let surroundings = Surroundings { hostname: "worker-7".to_owned(), allow_unsafe_discovery: false };
+    let mut good = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // A token file or a kubeconfig, whichever is named: as the target has them.
+        let accepted = ["abcdef.0123456789abcdef\n", include_str!("../../fuzz/seeds/discovery_file/good-token.yaml")]
+            .into_iter()
+            .any(|content| {
+                let read = |_: &Path| Ok(Zeroizing::new(content.to_owned()));
+                Configuration::of_text(&path, &text, &surroundings, &read).is_ok()
+            });
+        assert_eq!(accepted, path.file_name().unwrap().to_str().unwrap().starts_with("good-"), "{}", path.display());
+        good += usize::from(accepted);
+    }
+    assert!(good > 0, "no seed is accepted");
+}
+
 /// Each mistake names its field, and none repeats the token.
 #[test]
 fn mistakes_name_the_field_and_never_the_secret() {

@@ -12,6 +12,7 @@ use join_trust::ca_bundle::CaTrust;
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::credentials::JoinCredentials;
 use join_trust::endpoint::Endpoint;
+use join_trust::jws;
 use join_trust::kubeconfig::DiscoveryFile;
 use join_trust::pin::{PinSet, PublicKeyPin};
 use join_trust::pkcs10::CertificationRequest;
@@ -55,8 +56,18 @@ fn every_target_has_seeds() {
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
     targets.sort();
-    let expected =
-        ["announcement", "cluster_info", "credentials", "csr_policy", "discovery_file", "sealed_envelope", "token"];
+    let expected = [
+        // Its seeds are tested in the agent, whose parser it is.
+        "agent_configuration",
+        "announcement",
+        "cluster_info",
+        "credentials",
+        "csr_policy",
+        "discovery_file",
+        "jws",
+        "sealed_envelope",
+        "token",
+    ];
     assert_eq!(targets, expected, "a target was added or removed: add its seeds and a test here");
 }
 
@@ -68,6 +79,17 @@ fn seeds_of_token() {
             || PublicKeyPin::parse(text).is_ok()
             || Endpoint::parse(text).is_ok()
             || Endpoint::parse_url(text).is_ok()
+    });
+}
+
+#[test]
+fn seeds_of_jws() {
+    let token = BootstrapToken::parse("abcdef.0123456789abcdef").unwrap();
+    let payload = "apiVersion: v1\nkind: Config\n";
+    check("jws", |content| {
+        let lines = text(content).lines().filter_map(|line| line.split_once(':'));
+        let data = lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        jws::verify(&token, payload, text(content)).is_ok() || jws::verify_in(&token, payload, &data).is_ok()
     });
 }
 

@@ -5,6 +5,7 @@ mod build;
 mod compile;
 mod demo;
 mod docs;
+mod fuzz;
 mod generate;
 mod image;
 mod lab;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Builds the documentation as a book
     Docs(docs::DocsArguments),
+    /// Gives every fuzz target inputs for a while, and writes docs/fuzzing.md
+    Fuzz(fuzz::FuzzArguments),
     /// Makes the controller's container image as an archive, reproducibly and without a container engine
     Image(image::ImageArguments),
     /// Runs a real cluster in network namespaces
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Bench(command) => bench::run(&command),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Docs(arguments) => docs::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Lab(command) => lab::run(command),
         Command::Package(arguments) => package::run(&arguments),

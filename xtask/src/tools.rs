@@ -23,6 +23,9 @@ pub const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", featu
 pub const MDBOOK: Tool =
     Tool { name: "mdbook", version: "0.5.4", features: &["--no-default-features", "--features=search"] };
 
+/// Fuzzing with libFuzzer.
+pub const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", features: &[] };
+
 /// Debian packages.
 pub const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", features: &[] };
 /// RPM packages.

@@ -206,31 +206,39 @@ fn transport(error: &kube::Error) -> (String, &'static str, bool) {
     let seen = innermost(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+        if let Some(tls) = tls_error(cause) {
             return (tls.to_string(), tls_remedy(tls), true);
         }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return (tls.to_string(), tls_remedy(tls), true);
-            }
-            let remedy = match io.kind() {
-                std::io::ErrorKind::ConnectionRefused => {
-                    "nothing listens there: check the address and port, and that the API server runs"
-                }
-                std::io::ErrorKind::TimedOut => {
-                    "no answer: check the network and the firewalls between this machine and the API server"
-                }
-                std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
-                    "there is no route: check this machine's network"
-                }
-                _ => continue_with(&seen),
-            };
+        if let Some(remedy) = cause.downcast_ref::<std::io::Error>().and_then(|io| io_remedy(io.kind())) {
             return (seen, remedy, true);
         }
         source = cause.source();
     }
     let remedy = continue_with(&seen);
     (seen, remedy, true)
+}
+
+/// A failure of TLS, which lies in one or more errors of the operating system that are none. Their `source` leads past it.
+fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+        return Some(tls);
+    }
+    tls_error(cause.downcast_ref::<std::io::Error>()?.get_ref()?)
+}
+
+fn io_remedy(kind: std::io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        std::io::ErrorKind::ConnectionRefused => {
+            Some("nothing listens there: check the address and port, and that the API server runs")
+        }
+        std::io::ErrorKind::TimedOut => {
+            Some("no answer: check the network and the firewalls between this machine and the API server")
+        }
+        std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
+            Some("there is no route: check this machine's network")
+        }
+        _ => None,
+    }
 }
 
 fn continue_with(seen: &str) -> &'static str {

@@ -1,10 +1,12 @@
 //! The watch of the machine's own NodeJoinRequest: the newest state of one object, and what gets in the watch's way.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use join_crds::NodeJoinRequest;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 
@@ -46,7 +48,7 @@ impl OwnRequest {
     /// Starts to watch the request of that name, and no other.
     pub fn watch(client: &Client, node: &str) -> Self {
         let own = watcher::Config::default().fields(&format!("metadata.name={node}"));
-        let events = watch(Api::all(client.clone()), own).default_backoff();
+        let events = watch(Api::all(client.clone()), own).backoff(Pauses::default());
         Self { events: events.boxed(), state: State::default(), node: node.to_owned(), failures: 0 }
     }
 
@@ -98,6 +100,27 @@ impl OwnRequest {
 
     fn lost(&self, last: String) -> Lost {
         Lost { node: self.node.clone(), failures: self.failures, last }
+    }
+}
+
+/// The pauses after failures: from 0.8 s to 30 s, and short again only after two minutes without a failure.
+///
+/// The library's own begin anew with every listing that succeeds. Where listings succeed and watches fail, each agent
+/// would ask the API server more than once a second.
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        // By the time since the last failure alone, which is part of `next`.
     }
 }
 

@@ -286,6 +286,38 @@ fn each_incident_is_stopped_by_its_rule() {
     }
 }
 
+/// The page of the documentation, whose first table is this one.
+const PAGE: &str = include_str!("../../../../docs/incidents.md");
+
+#[test]
+fn the_page_has_every_incident() {
+    let rows: Vec<String> = INCIDENTS
+        .iter()
+        .map(|Incident { id, what, stopped_by, .. }| format!("| {id} | {what} | `{stopped_by}` |"))
+        .collect();
+    let begin = PAGE.find("|---|---|---|\n").unwrap() + "|---|---|---|\n".len();
+    let found: Vec<&str> = PAGE[begin..].lines().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(found, rows, "docs/incidents.md should have:\n{}", rows.join("\n"));
+}
+
+/// The page's second table names a test for each row, as a file and a function.
+#[test]
+fn the_page_names_tests_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let rows = PAGE.lines().filter(|line| line.contains(".rs`"));
+    let mut named = 0;
+    for row in rows {
+        let mut texts = row.split('`').skip(1).step_by(2);
+        while let Some(path) = texts.find(|text| text.ends_with(".rs")) {
+            let function = texts.next().unwrap_or_default();
+            let source = std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+            assert!(source.contains(&format!("fn {function}(")), "{path} has no test {function}");
+            named += 1;
+        }
+    }
+    assert!(named >= 10, "only {named} tests are named");
+}
+
 /// kubelet-csr-approver#171 and #198: a resolver's hiccup became a denial. Nothing here can depend on a resolver: the
 /// same input gives the same answer.
 #[test]

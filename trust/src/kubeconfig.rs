@@ -89,7 +89,14 @@ pub enum KubeconfigError {
 }
 
 /// Data that stands in the kubeconfig, or the path of a file that holds it.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// It may be a private key, so there is no way to compare it, which would have to be in constant time:
+///
+/// ```compile_fail,E0369
+/// fn same(one: &join_trust::kubeconfig::Material, other: &join_trust::kubeconfig::Material) -> bool { one == other }
+/// ```
+#[derive(Clone)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
 pub enum Material {
     /// The decoded data; wiped when dropped, since it may be a private key.
     Inline(Zeroizing<Vec<u8>>),
@@ -107,7 +114,15 @@ impl fmt::Debug for Material {
 }
 
 /// With what a discovery file says to authenticate.
-#[derive(Clone, PartialEq, Eq)]
+///
+/// As secret as [`Material`], and compared as little:
+///
+/// ```compile_fail,E0369
+/// use join_trust::kubeconfig::Credentials;
+/// fn same(one: &Credentials, other: &Credentials) -> bool { one == other }
+/// ```
+#[derive(Clone)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
 pub enum Credentials {
     /// Nothing: the request is anonymous.
     Anonymous,
@@ -138,7 +153,8 @@ impl fmt::Debug for Credentials {
 }
 
 /// What a kubeconfig says about one cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(PartialEq, Eq))]
 pub struct DiscoveryFile {
     /// Where the API server is.
     pub endpoint: Endpoint,

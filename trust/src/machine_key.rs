@@ -58,6 +58,13 @@ pub enum MachineKeyError {
 ///
 /// The encoded key is wiped when dropped, and so is every PEM text that is made of it. The copy inside the
 /// cryptography library is not: it offers no way to do so, which is one reason why the agent keeps no core dumps.
+///
+/// Keys are compared by their pins, which are public:
+///
+/// ```compile_fail,E0369
+/// use join_trust::machine_key::MachineKey;
+/// fn same(one: &MachineKey, other: &MachineKey) -> bool { one == other }
+/// ```
 pub struct MachineKey {
     key: KeyPair,
     pin: PublicKeyPin,

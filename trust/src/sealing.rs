@@ -151,7 +151,12 @@ impl SealingPublicKey {
     }
 }
 
-/// The X25519 private key of a machine; wiped when dropped.
+/// The X25519 private key of a machine; wiped when dropped, and compared with nothing:
+///
+/// ```compile_fail,E0369
+/// use join_trust::sealing::SealingKey;
+/// fn same(one: &SealingKey, other: &SealingKey) -> bool { one == other }
+/// ```
 pub struct SealingKey(Key);
 
 impl SealingKey {

@@ -120,7 +120,19 @@ impl FromStr for TokenId {
 
 /// The secret part of a bootstrap token: sixteen characters of `a-z0-9`.
 ///
-/// It is wiped when dropped, prints as `[redacted]` and compares in constant time.
+/// It is wiped when dropped, prints as `[redacted]` and compares in constant time:
+///
+/// ```
+/// use join_trust::token::TokenSecret;
+/// fn same(one: &TokenSecret, other: &TokenSecret) -> bool { one == other }
+/// ```
+///
+/// and neither sorts nor hashes, which would not:
+///
+/// ```compile_fail,E0369
+/// use join_trust::token::TokenSecret;
+/// fn before(one: &TokenSecret, other: &TokenSecret) -> bool { one < other }
+/// ```
 #[derive(Clone)]
 pub struct TokenSecret(Zeroizing<String>);
 

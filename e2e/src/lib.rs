@@ -5,14 +5,17 @@
 //! modules). What is made small is the hardware: a machine is a set of Linux namespaces ([`lab`]).
 
 pub mod bench;
+pub mod chaos;
 pub mod chart;
 pub mod components;
 pub mod demo;
 pub mod helm;
+pub mod host;
 pub mod interrupt;
 pub mod kubeadm;
 pub mod lab;
 pub mod operator;
 pub mod prerequisites;
 pub mod progress;
+pub mod snapshot;
 pub mod suite;

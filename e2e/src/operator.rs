@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use join_trust::pin::PublicKeyPin;
 use join_trust::token::BootstrapToken;
@@ -83,16 +84,38 @@ impl<'a> Operator<'a> {
 
     /// Starts a controller with its ServiceAccount's rights, as a process of the control plane of that name.
     pub fn start_controller(&self, replica: &str, arguments: &[&str]) -> Result<(), Error> {
-        let kubeconfig = self.lab.layout().folder().join(format!("{replica}.conf"));
+        let kubeconfig = self.controller_kubeconfig(replica);
         let account = ["create", "token", SERVICE_ACCOUNT, "--namespace", NAMESPACE, "--duration=24h"];
         let token = self.lab.kubectl_output(&account)?;
         self.lab.write_kubeconfig(&kubeconfig, token.trim())?;
-        let mut controller = self.lab.control_plane_command(&self.binaries.join("join-controller"))?;
-        controller.arg("--kubeconfig").arg(kubeconfig).args(["--namespace", NAMESPACE, "--identity", replica]);
-        controller.arg("--metrics-secure=false");
-        controller.args(arguments);
+        let controller = self.lab.control_plane_command(&self.binaries.join("join-controller"))?;
+        self.spawn_controller(replica, controller, arguments)
+    }
+
+    /// Starts a controller that ended, with the rights that it had, and without the API server's help. With `clock`, for
+    /// example `+3600s`, its clock is off by that much.
+    pub fn restart_controller(&self, replica: &str, clock: Option<&str>) -> Result<(), Error> {
+        let program = self.binaries.join("join-controller");
+        let controller = match clock {
+            None => self.lab.control_plane_command(&program)?,
+            Some(offset) => {
+                let mut deceived = self.lab.control_plane_command(Path::new("faketime"))?;
+                deceived.args(["-f", offset]).arg(program);
+                deceived
+            }
+        };
+        self.spawn_controller(replica, controller, &[])
+    }
+
+    fn spawn_controller(&self, replica: &str, mut controller: Command, arguments: &[&str]) -> Result<(), Error> {
+        controller.arg("--kubeconfig").arg(self.controller_kubeconfig(replica));
+        controller.args(["--namespace", NAMESPACE, "--identity", replica, "--metrics-secure=false"]).args(arguments);
         self.lab.spawn(replica, controller)?;
         Ok(())
+    }
+
+    fn controller_kubeconfig(&self, replica: &str) -> PathBuf {
+        self.lab.layout().folder().join(format!("{replica}.conf"))
     }
 
     /// Makes an enrollment token that is valid for a day, as an administrator does it.

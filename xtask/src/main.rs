@@ -2,6 +2,7 @@
 
 mod bench;
 mod build;
+mod chaos;
 mod compile;
 mod demo;
 mod docs;
@@ -33,6 +34,8 @@ enum Command {
     /// Measures joins beside kubeadm's
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Joins machines while something is killed, cut off, full or off its time, and writes docs/reliability.md
+    Chaos(chaos::ChaosArguments),
     /// Shows the main job: a machine joins a real cluster
     Demo(demo::DemoArguments),
     /// Builds the documentation as a book
@@ -55,6 +58,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(command) => bench::run(&command),
+        Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Docs(arguments) => docs::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),

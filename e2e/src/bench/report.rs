@@ -72,9 +72,9 @@ impl Report<'_> {
              Absolute times depend on the host; compare the columns of one run. Each figure is the median, with the \
              least and the most in brackets.\n\n\
              ![Time until the Node is Ready](benchmarks.svg)\n\n",
-            k8s_openapi::jiff::Zoned::now().date(),
+            crate::host::today(),
             ours.len(),
-            host(),
+            crate::host::description(),
             self.kubernetes,
         );
         page.push_str("## Time until the Node is Ready\n\n");
@@ -201,23 +201,6 @@ fn show(spread: Spread, unit: &str) -> String {
     let digits = if unit.is_empty() { 0 } else { 2 };
     let Spread { least, median, most } = spread;
     format!("{median:.digits$} {unit} ({least:.digits$}–{most:.digits$})").replace("  ", " ")
-}
-
-/// What ran the benchmark: processor, cores, memory, kernel.
-fn host() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let after = |text: &str, key: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-        line.trim_start_matches([' ', '\t', ':']).trim().to_owned()
-    };
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let kibibytes: u64 = after(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
-    format!(
-        "{} ({cores} cores), {} GiB of memory, Linux {}",
-        after(&read("/proc/cpuinfo"), "model name"),
-        kibibytes / 1024 / 1024,
-        read("/proc/sys/kernel/osrelease").trim(),
-    )
 }
 
 #[cfg(test)]

@@ -174,6 +174,12 @@ imageGCHighThresholdPercent: 100
         Ok(id)
     }
 
+    /// Whether a process that this program started has ended, by itself or by a signal.
+    pub fn has_ended(&self, process: &str) -> bool {
+        // Asking reaps it, so that none stays behind as a zombie when it is started again.
+        self.children().get_mut(process).is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
     /// The names of the processes that were started: those of the control plane, and each machine's.
     pub fn process_names(&self) -> Vec<String> {
         self.state().processes.keys().cloned().collect()

@@ -1,12 +1,14 @@
 //! A machine of the lab: systemd as PID 1 on a root of its own, ready to join.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::control_plane::mount_memory;
@@ -266,6 +268,26 @@ impl<'a> Machine<'a> {
     /// Cuts the machine off from the rest of the lab without its noticing, or connects it again.
     pub fn set_connected(&self, connected: bool) -> Result<(), Error> {
         Ok(network::set_connected(&self.lab.layout, &self.port(), connected)?)
+    }
+
+    /// Makes the machine's disk as small as what is on it, so that nothing more can be written to it, or gives it back the
+    /// room that it had. /run, /tmp and the images are not on that disk.
+    pub fn set_disk_full(&self, full: bool) -> Result<(), Error> {
+        let disk = self.folder().join("disk");
+        let resize = |size: String| {
+            let options = CString::new(size).unwrap_or_default();
+            mount_remount(&disk, MountFlags::empty(), options.as_c_str()).map_err(|errno| at(&disk)(errno.into()))
+        };
+        if !full {
+            // The kernel's own default.
+            return resize("size=50%".to_owned());
+        }
+        // What is being written meanwhile makes the size too small, which the kernel refuses.
+        wait_until(&format!("the disk of {} to be full", self.name), Duration::from_secs(10), || {
+            let seen = rustix::fs::statvfs(&disk).map_err(|errno| errno.to_string())?;
+            let used = (seen.f_blocks - seen.f_bfree) * seen.f_frsize;
+            resize(format!("size={used}")).map_err(|failure| failure.to_string())
+        })
     }
 
     /// Gives one unit a clock that is off by `offset`, for example `+2h`, from its next start on; `None` undoes it.

@@ -32,6 +32,7 @@ use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use control_plane::PROCESSES;
 pub use error::Error;
 use error::at;
 use layout::Layout;

@@ -1,9 +1,8 @@
 //! `join-agent reset`: the machine is what it was before its join, in every path that a join touches.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use join_crds::{ConditionType, Reason};
@@ -14,16 +13,12 @@ use kube::api::{DeleteParams, PostParams};
 use libtest_mimic::Failed;
 
 use super::kubeadm;
+use join_e2e::snapshot::{differences, snapshot};
 use join_e2e::suite::joining::Suite;
 
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Everything that a join may touch, with the agent's own state: its keys are the same before and after.
-const TOUCHED: [&str; 4] = ["/etc/kubernetes", "/var/lib/kubelet", "/etc/systemd", "/var/lib/join-agent"];
 /// More actions than any reset has.
 const MOST_KILLS: u32 = 60;
-
-/// Path, kind, mode, owner and content of everything below some folders of a machine.
-type Snapshot = BTreeMap<PathBuf, String>;
 
 /// What a command that must fail says.
 fn refusal(machine: &Machine<'_>, words: &[&str]) -> Result<String, Failed> {
@@ -31,44 +26,6 @@ fn refusal(machine: &Machine<'_>, words: &[&str]) -> Result<String, Failed> {
         Ok(printed) => Err(format!("{} was carried out: {}", words.join(" "), printed.stdout).into()),
         Err(failure) => Ok(failure.to_string()),
     }
-}
-
-fn snapshot(machine: &Machine<'_>) -> Result<Snapshot, Failed> {
-    let mut found = Snapshot::new();
-    for folder in TOUCHED {
-        let root = machine.path(folder)?;
-        if root.symlink_metadata().is_ok() {
-            look(&root, Path::new(folder), &mut found)?;
-        }
-    }
-    Ok(found)
-}
-
-fn look(place: &Path, path: &Path, found: &mut Snapshot) -> Result<(), Failed> {
-    let metadata = place.symlink_metadata()?;
-    let (mode, owner) = (metadata.permissions().mode(), (metadata.uid(), metadata.gid()));
-    let content = if metadata.is_dir() {
-        for entry in fs::read_dir(place)? {
-            let entry = entry?;
-            look(&entry.path(), &path.join(entry.file_name()), found)?;
-        }
-        String::new()
-    } else if metadata.is_symlink() {
-        fs::read_link(place)?.display().to_string()
-    } else {
-        String::from_utf8_lossy(&fs::read(place)?).into_owned()
-    };
-    found.insert(path.to_owned(), format!("{mode:o} {owner:?} {content}"));
-    Ok(())
-}
-
-/// What differs, for a person; empty when nothing does.
-fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
-    let mut paths: Vec<&PathBuf> = before.keys().chain(after.keys()).collect();
-    paths.sort();
-    paths.dedup();
-    let different = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
-    different.map(|path| format!("{}: {:?} became {:?}", path.display(), before.get(path), after.get(path))).collect()
 }
 
 fn request(suite: &Suite, machine: &Machine<'_>, pin: &str) -> Result<(), Failed> {

@@ -1,0 +1,17 @@
+//! Chaos: joins that are disturbed at random moments, and what must hold after each of them.
+//!
+//! [`plan`] draws the faults from a seed, [`fault`] carries them out in a lab, [`supervisor`] brings back what died as
+//! a real host does, [`observe`] looks at what is there afterwards, [`judge`] says what of it must not be, and
+//! [`report`] writes the table of `docs/reliability.md`. Only `plan`, `judge` and `report` decide anything, and they do
+//! no IO.
+
+mod etcd;
+mod fault;
+pub mod judge;
+mod observe;
+pub mod plan;
+pub mod report;
+mod run;
+mod supervisor;
+
+pub use run::{Settings, run};

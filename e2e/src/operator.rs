@@ -99,8 +99,13 @@ impl<'a> Operator<'a> {
         let controller = match clock {
             None => self.lab.control_plane_command(&program)?,
             Some(offset) => {
-                let mut deceived = self.lab.control_plane_command(Path::new("faketime"))?;
-                deceived.args(["-f", offset]).arg(program);
+                // `faketime` itself knows where this host keeps its library, but it stays as a parent, which would be
+                // killed in the controller's stead.
+                let mut faketime = self.lab.control_plane_command(Path::new("faketime"))?;
+                let library = command::run(faketime.args(["-f", offset, "sh", "-c", "echo $LD_PRELOAD"]))?.stdout;
+                let mut deceived = self.lab.control_plane_command(Path::new("env"))?;
+                let preload = format!("LD_PRELOAD={}", library.trim());
+                deceived.arg(preload).arg(format!("FAKETIME={offset}")).arg(program);
                 deceived
             }
         };

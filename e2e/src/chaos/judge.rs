@@ -244,10 +244,13 @@ mod tests {
         }
     }
 
+    /// Makes something of an observation as it must not be.
+    type Spoil = Box<dyn Fn(&mut Observed)>;
+
     #[test]
     fn everything_that_must_not_be_is_told() {
         let name = |text: &str| vec![text.to_owned()];
-        let cases: Vec<(&str, Box<dyn Fn(&mut Observed)>)> = vec![
+        let cases: Vec<(&str, Spoil)> = vec![
             (
                 "not Ready: Joining: kubelet",
                 Box::new(|seen| {
@@ -318,7 +321,7 @@ mod tests {
             ("client is decided and 72 min old", Box::new(|seen| seen.requests[1].age = Duration::from_mins(72))),
             (
                 "announcement is undecided and 1500 min",
-                Box::new(|seen| seen.requests[0].age = Duration::from_mins(1500)),
+                Box::new(|seen| seen.requests[0].age = Duration::from_hours(25)),
             ),
             ("token abcdef is there after the join", Box::new(move |seen| seen.joined.tokens = name("abcdef"))),
             (

@@ -202,7 +202,6 @@ fn is_failure(reason: Reason) -> bool {
             | Reason::AgentFailed
             | Reason::SignerMissing
             | Reason::TokenExpired
-            | Reason::NodeNotReady
             | Reason::CertificateRequestWaiting
     )
 }
@@ -211,7 +210,7 @@ fn is_failure(reason: Reason) -> bool {
 const EXPLANATION: &str = "
 ## What was done
 
-- **Killed**: SIGKILL at a random moment between the creation of the request and a little after the usual end of a join. Processes of the machine come back by their units (`Restart=`), those of the control plane after a random time of up to 5 s. *hit* counts the runs in which there was something to kill: a kubelet does not run before its files are written.
+- **Killed**: SIGKILL at a random moment between the creation of the request and a little after the usual end of a join. Processes of the machine come back by their units (`Restart=`), those of the control plane after a random time of up to 5 s. The kubelet is killed from two fifths of a join on, since it does not run before its files are written; *hit* counts the runs in which there was something to kill.
 - **Network cut**: no packet passes between the machine and everything else, for 1 to 60 s, without any interface going down.
 - **Disk full**: the machine's root file system takes no further byte, for 1 to 20 s.
 - **Quota full**: etcd has raised its alarm NOSPACE and refuses every write, for 1 to 20 s.

@@ -79,13 +79,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<Results> {
         alone: RwLock::new(()),
         machines: Mutex::new(0),
     };
-    let results = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| supervisor.run());
         let results = field.all(version);
         supervisor.end();
         results
-    });
-    results
+    })
 }
 
 /// What all runs share.
@@ -280,6 +279,10 @@ impl<'a> Field<'a> {
             )?
         };
         let (temporary, certificates) = (observe::temporary_files(machine)?, observe::client_certificates(machine)?);
+        // A reset ends the node's pods first, and refuses while there is nobody to ask for them.
+        wait_until("containerd to be back", SETTLE, || {
+            machine.run(&["systemctl", "is-active", "containerd.service"]).map_err(|failure| failure.to_string())
+        })?;
         machine.run(&["join-agent", "reset", "--yes"])?;
         let after = snapshot(machine)?;
         let changed = changed(&station.before, &after).iter().map(|path| path.display().to_string()).collect();
@@ -428,10 +431,8 @@ impl<'a> Field<'a> {
                 }
                 Ok(requests.get_opt(name).await?.is_none() && nodes.get_opt(name).await?.is_none())
             };
-            match self.hands.runtime.block_on(within(work))? {
-                true => Ok(()),
-                false => Err("there still".to_owned()),
-            }
+            let is_gone = self.hands.runtime.block_on(within(work))?;
+            if is_gone { Ok(()) } else { Err("there still".to_owned()) }
         })?;
         Ok(())
     }

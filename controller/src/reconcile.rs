@@ -241,8 +241,12 @@ async fn visit(request: Arc<NodeJoinRequest>, context: &Context) -> Result<Actio
     };
     let stepped = make_steps(&request, &node_name, context).await;
     // A signer takes some ten milliseconds. The visit that its certificate triggers writes one status for both.
-    if matches!(stepped, Ok(Stepped { approved: true })) {
+    if matches!(stepped, Ok(Stepped { approved: true, .. })) {
         return Ok(Action::requeue(AFTER_APPROVAL));
+    }
+    // A request that was let go while it is being deleted is gone, and its status with it.
+    if matches!(stepped, Ok(Stepped { released: true, .. })) && request.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
     }
     // The status tells of what was done also when the next step failed.
     let wake = write_status(&request, &node_name, context).await;
@@ -261,6 +265,8 @@ fn jittered_resync(seconds: i64) -> Duration {
 struct Stepped {
     /// Whether a certificate request was approved.
     approved: bool,
+    /// Whether the request was let go.
+    released: bool,
 }
 
 async fn make_steps(
@@ -268,20 +274,21 @@ async fn make_steps(
     node_name: &NodeName,
     context: &Context,
 ) -> Result<Stepped, ReconcileError> {
-    let mut approved = false;
+    let (mut approved, mut released) = (false, false);
     for made in 0..=MOST_STEPS {
         let now = now();
         let snapshot = context.world.snapshot(request, context.notes.memory(request.uid()), now, &context.settings);
         let Some(step) = plan::next_step(&snapshot.observe(now, &context.settings, request, node_name)) else {
-            return Ok(Stepped { approved });
+            return Ok(Stepped { approved, released });
         };
         if made == MOST_STEPS {
             return Err(ReconcileError::Endless { step: step.name() });
         }
         perform::perform(&step, request, node_name, &snapshot, context).await?;
         approved |= matches!(step, plan::Step::Approve { .. });
+        released |= matches!(step, plan::Step::Release { .. });
     }
-    Ok(Stepped { approved })
+    Ok(Stepped { approved, released })
 }
 
 async fn write_status(

@@ -99,6 +99,8 @@ pub struct Record {
     pub retry: Option<String>,
     /// When the newest try began that a person asked for.
     pub retried_at: Option<UnixSeconds>,
+    /// When the node had been drained whose request is being deleted.
+    pub drained_at: Option<UnixSeconds>,
 }
 
 /// A Secret of the record's type is no record. No variant holds a secret.
@@ -174,6 +176,7 @@ const CSR_ISSUED: &str = "client-csr-issued";
 const NODE_UID: &str = "node-uid";
 const RETRY: &str = "retry";
 const RETRIED_AT: &str = "retried-at";
+const DRAINED_AT: &str = "drained-at";
 
 impl Record {
     /// A record of a request for which nothing has been done yet.
@@ -191,6 +194,7 @@ impl Record {
             node_uid: None,
             retry: None,
             retried_at: None,
+            drained_at: None,
         }
     }
 
@@ -212,6 +216,7 @@ impl Record {
             node_uid: fields.optional(NODE_UID)?.map(str::to_owned),
             retry: fields.optional(RETRY)?.map(str::to_owned),
             retried_at: fields.optional(RETRIED_AT)?.map(|_| fields.number(RETRIED_AT)).transpose()?,
+            drained_at: fields.optional(DRAINED_AT)?.map(|_| fields.number(DRAINED_AT)).transpose()?,
             name,
         })
     }
@@ -256,8 +261,10 @@ impl Record {
         if let Some(retry) = &self.retry {
             put(RETRY, retry);
         }
-        if let Some(time) = &self.retried_at {
-            put(RETRIED_AT, &time.to_string());
+        for (key, time) in [(RETRIED_AT, self.retried_at), (DRAINED_AT, self.drained_at)] {
+            if let Some(time) = time {
+                put(key, &time.to_string());
+            }
         }
         Secret {
             metadata: ObjectMeta {
@@ -440,6 +447,7 @@ mod tests {
             first_seen in any::<i64>(),
             retry in proptest::option::of("[a-z0-9:-]{1,64}"),
             retried_at in proptest::option::of(any::<i64>()),
+            drained_at in proptest::option::of(any::<i64>()),
         ) {
             let record = Record {
                 version: Some("7".to_owned()),
@@ -450,6 +458,7 @@ mod tests {
                 node_uid,
                 retry,
                 retried_at,
+                drained_at,
                 ..Record::new("1d6f", NodeName::parse("worker-7").unwrap(), first_seen)
             };
             let read = Record::from_secret(&record.to_secret("join-system")).unwrap();

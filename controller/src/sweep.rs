@@ -1,6 +1,6 @@
 //! What is left of deleted requests.
 //!
-//! A request has no finalizer: deleting one always works, also while no controller runs. Instead, records whose
+//! A request has no finalizer unless it asks for a drain: deleting one works also while no controller runs. Instead, records whose
 //! request is gone are looked for, at every deletion and from time to time, and what they name is removed: the token,
 //! its signature, the join command, and the record last. A controller that dies in between finds the record again.
 

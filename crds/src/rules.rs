@@ -118,9 +118,11 @@ pub(crate) fn cri_socket() -> Rule {
         .message("criSocket: must be unix:// and an absolute path, such as unix:///run/containerd/containerd.sock")
 }
 
-/// A node is not drained yet when its request is deleted; a promise that nobody keeps must not be accepted.
-pub(crate) fn removal_supported() -> Rule {
-    Rule::new("self != 'Drain'").message("removal: Drain is not supported by this version; use Retain")
+/// A control plane has an etcd member to be taken out first; a promise that nobody keeps must not be accepted.
+pub(crate) fn drain_needs_worker() -> Rule {
+    Rule::new("self.removal != 'Drain' || self.role == 'Worker'")
+        .message("removal: Drain needs role Worker; use Retain for a control plane")
+        .field_path(".removal")
 }
 
 /// The form of a flag's name. The kubelet takes `_` for `-`, so only one spelling is let through.

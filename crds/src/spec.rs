@@ -98,6 +98,7 @@ pub const DEFAULT_BIND_PORT: i32 = 6443;
     validation = rules::control_plane_immutable(),
     validation = rules::token_delivery_needs_first_use(),
     validation = rules::node_ip_is_an_address(),
+    validation = rules::drain_needs_worker(),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NodeJoinRequestSpec {
@@ -138,9 +139,8 @@ pub struct NodeJoinRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane: Option<ControlPlane>,
 
-    /// What happens to the node when this request is deleted. Retain is the only choice that this version supports.
+    /// What happens to the node when this request is deleted. May be changed, also while the deletion is under way.
     #[serde(default)]
-    #[x_kube(validation = rules::removal_supported())]
     pub removal: Removal,
 }
 
@@ -196,7 +196,7 @@ pub enum Removal {
     /// The node stays as it is.
     #[default]
     Retain,
-    /// The node is drained, its Node is deleted and its machine is cleaned. Not supported yet: refused by a rule.
+    /// The node is drained, its Node is deleted and its machine is cleaned. For workers only.
     Drain,
 }
 

@@ -237,6 +237,8 @@ pub enum AgentStep {
     Joined,
     /// It gave up; the message says why.
     Failed,
+    /// The kubelet is stopped, and the machine is being made what it was before the join.
+    Leaving,
 }
 
 /// One thing that an agent saw.

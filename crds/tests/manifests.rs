@@ -165,7 +165,7 @@ fn every_policy_is_bound_and_fails_closed() {
         })
         .collect();
     assert_eq!(policies, bound);
-    assert_eq!(policies.len(), 5);
+    assert_eq!(policies.len(), 6);
 }
 
 /// YAML cannot import a constant.
@@ -180,6 +180,8 @@ fn manifests_and_programs_use_the_same_names() {
     assert_eq!(accounts[0]["namespace"], vocabulary::DEFAULT_NAMESPACE);
     let tokens = policy(&objects, "nodejoin-tokens").to_string();
     assert!(tokens.contains(&controller));
+    let finalizer = policy(&objects, "nodejoin-finalizer").to_string();
+    assert!(finalizer.contains(&controller) && finalizer.contains(&format!("'{}'", vocabulary::FINALIZER)));
     let requests = policy(&objects, "nodejoin-certificate-requests").to_string();
     for name in [
         vocabulary::GROUP_ENROLL,

@@ -185,11 +185,21 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
-        at: "spec.removal",
+        at: "spec",
         reported: "spec.removal",
-        message: "removal: Drain is not supported",
-        kept: &[|r| r["spec"]["removal"] = json!("Retain")],
-        broken: &[|r| r["spec"]["removal"] = json!("Drain")],
+        message: "removal: Drain needs role Worker",
+        kept: &[
+            |r| r["spec"]["removal"] = json!("Retain"),
+            |r| r["spec"]["removal"] = json!("Drain"),
+            |r| {
+                r["spec"]["role"] = json!("ControlPlane");
+                r["spec"]["removal"] = json!("Retain");
+            },
+        ],
+        broken: &[|r| {
+            r["spec"]["role"] = json!("ControlPlane");
+            r["spec"]["removal"] = json!("Drain");
+        }],
     },
     Rule {
         at: "spec.nodeRegistration.criSocket",

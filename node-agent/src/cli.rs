@@ -75,6 +75,9 @@ pub struct ResetArguments {
     /// Leave pods alone, for a machine whose container runtime is gone
     #[arg(long)]
     pub keep_pods: bool,
+    /// Start the agent again afterwards, so that the machine announces itself and waits for another request
+    #[arg(long)]
+    pub start_agent: bool,
     /// The configuration file, for the agent's state directory
     #[arg(long, default_value = DEFAULT_PATH)]
     pub config: PathBuf,

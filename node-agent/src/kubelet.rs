@@ -1,5 +1,6 @@
 //! Starting the kubelet: through systemd over D-Bus, and then asking it whether it is well.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -7,7 +8,7 @@ use futures::StreamExt;
 use http::Request;
 use kube::{Client, Config};
 use tokio::sync::OnceCell;
-use zbus::{OwnedObjectPath, proxy};
+use zbus::{OwnedObjectPath, Variant, proxy};
 
 use crate::journal::UnitState;
 
@@ -17,6 +18,9 @@ pub const UNIT: &str = "kubelet.service";
 const HEALTH_TIMEOUT: Duration = Duration::from_mins(4);
 /// How long systemd may take to start the unit.
 const JOB_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Pause before a command runs again that failed in a unit of its own, in systemd's unit.
+const RESTART_MICROSECONDS: u64 = 5_000_000;
 
 /// The kubelet does not run.
 #[derive(Debug, thiserror::Error)]
@@ -65,8 +69,16 @@ pub enum Error {
 trait Manager {
     fn subscribe(&self) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        properties: &[(&str, Variant<'_>)],
+        auxiliary: &[(&str, &[(&str, Variant<'_>)])],
+    ) -> zbus::Result<OwnedObjectPath>;
     fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<(String, String, String)>>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     #[zbus(signal)]
@@ -159,6 +171,33 @@ impl Systemd {
     pub async fn stop(&self, name: &str) -> Result<(), Error> {
         let manager = ManagerProxy::new(&self.connection).await.map_err(bus("stop", name))?;
         self.job("stop", name, manager.stop_unit(name, "replace")).await
+    }
+
+    /// Starts a unit, without waiting until it has started.
+    pub async fn start(&self, name: &str) -> Result<(), Error> {
+        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("start", name))?;
+        manager.start_unit(name, "replace").await.map(drop).map_err(bus("start", name))
+    }
+
+    /// Runs a command in a unit of its own, apart from the caller's sandbox and life, and again if it fails. One that runs
+    /// already goes on.
+    pub async fn run_apart(&self, name: &str, description: &str, words: &[&OsStr]) -> Result<(), Error> {
+        if self.state(name).await?.is_some_and(|unit| matches!(unit.active_state.as_str(), "active" | "activating")) {
+            return Ok(());
+        }
+        let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let program = words.first().cloned().unwrap_or_default();
+        let properties = [
+            ("Description", Variant::from(description)),
+            ("Type", Variant::from("oneshot")),
+            ("ExecStart", Variant::new(vec![(program, words, false)])),
+            ("Restart", Variant::from("on-failure")),
+            ("RestartUSec", Variant::from(RESTART_MICROSECONDS)),
+            // A unit that failed makes room for the next one of its name.
+            ("CollectMode", Variant::from("inactive-or-failed")),
+        ];
+        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("start", name))?;
+        manager.start_transient_unit(name, "replace", &properties, &[]).await.map(drop).map_err(bus("start", name))
     }
 
     /// Keeps a unit from being started at boot.

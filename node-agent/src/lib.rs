@@ -35,6 +35,7 @@ pub mod member;
 pub mod mounts;
 pub mod own_request;
 pub mod rejoin;
+pub mod removal;
 pub mod report;
 pub mod reset;
 pub mod run;

@@ -44,6 +44,8 @@ pub enum LocalStep {
     Failed,
     /// The machine is the node.
     Joined,
+    /// The join is being undone.
+    Leaving,
 }
 
 impl LocalStatus {

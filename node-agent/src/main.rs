@@ -118,6 +118,7 @@ fn reset_machine(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
         yes: arguments.yes,
         forget_keys: arguments.forget_keys,
         keep_pods: arguments.keep_pods,
+        start_agent: arguments.start_agent,
         state_directory: state_directory.unwrap_or_else(|| DEFAULT_STATE_DIRECTORY.into()),
         crash: CrashSwitch::after(arguments.crash_after_writes),
     };

@@ -20,7 +20,7 @@ use crate::discovery::Cluster;
 use crate::files::{CA_CRT, CLIENT_PEM, KUBELET_CONF};
 use crate::own_request::{self, News, OwnRequest};
 use crate::report::Reporter;
-use crate::{atomic_file, rejoin};
+use crate::{atomic_file, rejoin, removal};
 
 /// The request could not be followed.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +133,8 @@ pub enum Ended {
     Changed,
     /// Another request asks this machine to join anew.
     JoinAnew,
+    /// The request is deleted with removal Drain, and the node is drained.
+    Removed,
 }
 
 /// Watches the node and its own request until the kubelet has renewed its certificate, the watch is lost, or the machine is
@@ -166,6 +168,9 @@ pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Optio
                     return Ok(Ended::Changed);
                 }
             }
+        }
+        if removal::is_asked(own.known(), followed.membership) {
+            return Ok(Ended::Removed);
         }
         let ours = &followed.public_key;
         if rejoin::is_asked(&client, own.known(), followed.membership, node, ours).await {

@@ -105,7 +105,7 @@ fn patch_of(status: &AgentStatus) -> serde_json::Value {
     patch
 }
 
-fn now() -> Time {
+pub fn now() -> Time {
     Time(Timestamp::now())
 }
 

@@ -21,7 +21,7 @@ use crate::local_status::{self, LocalStep, Publisher};
 use crate::lock::{self, StateLock};
 use crate::member::{self, Ended, Followed, Membership};
 use crate::own_request::{self, News, OwnRequest};
-use crate::{announce, files, host, rejoin};
+use crate::{announce, files, host, rejoin, removal};
 
 /// How often the agent looks whether its announcement is still there: kube-controller-manager removes pending requests
 /// after a day.
@@ -57,6 +57,9 @@ pub enum Error {
     /// The old membership could not be ended.
     #[error(transparent)]
     Rejoin(#[from] rejoin::Error),
+    /// The machine is to be cleaned, and is not.
+    #[error(transparent)]
+    Removal(#[from] removal::Error),
     /// The machine is a node, and its request cannot be followed.
     #[error(transparent)]
     Member(#[from] member::Error),
@@ -132,8 +135,10 @@ impl Service {
     }
 
     async fn round(&self) -> Result<(), Error> {
-        if Journal::check(&self.configuration.state_directory)? == Some(JoinStep::Leave) {
-            self.leave().await?;
+        match Journal::check(&self.configuration.state_directory)? {
+            Some(JoinStep::Leave) => self.leave().await?,
+            Some(JoinStep::Remove) => return self.be_removed().await,
+            _ => {}
         }
         match self.membership() {
             Some(membership) => self.be_member(&membership).await,
@@ -185,7 +190,17 @@ impl Service {
         match Box::pin(member::follow(&followed, &self.configuration.node_name, say)).await? {
             Ended::Changed => Ok(()),
             Ended::JoinAnew => self.leave().await,
+            Ended::Removed => Ok(self.open_journal()?.step(JoinStep::Remove, &membership.request_uid)?),
         }
+    }
+
+    /// Makes the machine what it was before its join. That ends this process.
+    async fn be_removed(&self) -> Result<(), Error> {
+        tracing::info!("the request was deleted with removal Drain, and the node is drained: undoing the join");
+        self.status.say(LocalStep::Leaving, "the node was removed from the cluster; undoing its join");
+        let systemd = Systemd::connect().await?;
+        let (node, state_directory) = (&self.configuration.node_name, &self.configuration.state_directory);
+        Ok(removal::leave(&systemd, node, state_directory).await?)
     }
 
     /// Ends the membership of an earlier request.

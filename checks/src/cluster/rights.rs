@@ -94,13 +94,15 @@ pub fn controller(namespace: &str) -> Vec<Right> {
     let mut need = |verbs: &[&'static str], group, resource, namespace: &str, name| {
         rights.extend(verbs.iter().map(|verb| Right::new(verb, group, resource).within(namespace).named(name)));
     };
-    need(&["get", "list", "watch"], GROUP, PLURAL, "", "");
+    need(&["get", "list", "watch", "patch"], GROUP, PLURAL, "", "");
     need(&["get", "patch"], GROUP, "nodejoinrequests/status", "", "");
     need(&["get", "list", "watch"], CERTIFICATES, "certificatesigningrequests", "", "");
     need(&["update"], CERTIFICATES, "certificatesigningrequests/approval", "", "");
     need(&["approve"], CERTIFICATES, "signers", "", SIGNER_KUBELET_CLIENT);
     need(&["approve"], CERTIFICATES, "signers", "", SIGNER_KUBELET_SERVING);
-    need(&["get", "list", "watch", "patch"], "", "nodes", "", "");
+    need(&["get", "list", "watch", "patch", "delete"], "", "nodes", "", "");
+    need(&["list"], "", "pods", "", "");
+    need(&["create"], "", "pods/eviction", "", "");
     need(&["create", "patch"], "events.k8s.io", "events", "", "");
     need(&["create", "delete"], "", "secrets", KUBE_SYSTEM, "");
     need(&["get", "list", "watch", "patch"], "", "configmaps", KUBE_PUBLIC, CLUSTER_INFO);

@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod cluster_info;
 pub mod events;
 pub mod node;
+pub mod pods;
 pub mod records;
 pub mod status;
 pub mod tokens;

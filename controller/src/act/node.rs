@@ -5,11 +5,11 @@ use std::sync::Arc;
 use join_crds::spec::NodeJoinRequest;
 use join_crds::vocabulary::MANAGER_NODE;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::ActError;
+use super::{ActError, deleted};
 use crate::cache::Shared;
 use crate::cache::node::NodeEntry;
 use crate::plan::missing_taints;
@@ -53,6 +53,23 @@ impl Nodes {
         });
         let params = PatchParams { field_manager: Some(MANAGER_NODE.to_owned()), ..PatchParams::default() };
         self.patched(self.api.patch(&node.name, &params, &Patch::Merge(patch)).await, "taint", &node.name)
+    }
+
+    /// Marks a Node as one that takes no more pods.
+    pub async fn cordon(&self, node: &NodeEntry) -> Result<(), ActError> {
+        let patch = json!({ "metadata": { "uid": node.uid }, "spec": { "unschedulable": true } });
+        let params = PatchParams { field_manager: Some(MANAGER_NODE.to_owned()), ..PatchParams::default() };
+        self.patched(self.api.patch(&node.name, &params, &Patch::Merge(patch)).await, "cordon", &node.name)
+    }
+
+    /// Deletes this very Node; one of the same name that was made meanwhile stays.
+    pub async fn delete(&self, node: &NodeEntry) -> Result<(), ActError> {
+        let preconditions = Preconditions { uid: Some(node.uid.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        deleted(self.api.delete(&node.name, &params).await)
+            .map_err(ActError::api("delete", format!("Node {}", node.name)))?;
+        self.table.write().remove(&node.name);
+        Ok(())
     }
 
     fn patched(&self, answer: Result<Node, kube::Error>, action: &'static str, name: &str) -> Result<(), ActError> {

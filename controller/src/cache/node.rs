@@ -22,6 +22,8 @@ pub struct NodeEntry {
     pub labels: BTreeMap<String, String>,
     /// `spec.taints`
     pub taints: Vec<Taint>,
+    /// `spec.unschedulable`: whether it is cordoned.
+    pub unschedulable: bool,
     /// Whether the condition `Ready` is True.
     pub ready: bool,
     /// Reason and message of the condition `Ready`.
@@ -41,6 +43,7 @@ impl NodeEntry {
             version: node.metadata.resource_version.unwrap_or_default(),
             created_at: node.metadata.creation_timestamp.map_or(0, |time| time.0.as_second()),
             labels: node.metadata.labels.unwrap_or_default(),
+            unschedulable: node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)),
             taints: node.spec.and_then(|spec| spec.taints).unwrap_or_default(),
             ready: ready.as_ref().is_some_and(|condition| condition.status == "True"),
             readiness: ready.map_or_else(

@@ -10,6 +10,7 @@ mod certificates;
 mod credential;
 mod machine;
 mod node;
+mod removal;
 mod retry;
 mod status;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::record::{Chosen, Machine, Record};
 pub(crate) use certificates::{APPROVAL_REASON, api_server_address, foreign_candidates, waiting, waits_for};
 pub(crate) use machine::refused_keys;
 pub(crate) use node::missing_taints;
+pub use removal::{Drained, Fate, Left, Pod, Why, fate, is_given_up};
 pub use retry::Attempt;
 pub(crate) use retry::{asked_to_retry, who_asked, wrote_retry};
 pub use status::{next_wake, status};
@@ -80,6 +82,10 @@ pub struct Memory {
     pub sealed: Option<(String, SealedCredentials)>,
     /// The generation whose labels were put onto the Node last.
     pub equipped: Option<i64>,
+    /// Whether the request has the finalizer; none if this process has not touched it.
+    pub held: Option<bool>,
+    /// What the last look at the pods of a node came to that is drained.
+    pub drained: Option<Drained>,
 }
 
 /// Everything that is known of one request.
@@ -176,6 +182,21 @@ pub enum Step {
     },
     /// Take the token's signature out of cluster-info.
     Unsign,
+    /// Set the finalizer.
+    Hold,
+    /// Remove the finalizer.
+    Release {
+        /// Whether a machine is left that did not answer.
+        uncleaned: bool,
+    },
+    /// Mark the Node as one that takes no more pods.
+    Cordon,
+    /// Look at the node's pods, and ask those to go that may.
+    Drain,
+    /// Note that the node is drained, so that its machine is told.
+    NoteDrained,
+    /// Delete the Node.
+    DeleteNode,
     /// Note that another try begins that a person asked for, and with what.
     Retry {
         /// The value of the annotation.
@@ -215,6 +236,12 @@ impl Step {
             Self::DeleteCommand => "DeleteCommand",
             Self::NoteNode { .. } => "NoteNode",
             Self::Unsign => "Unsign",
+            Self::Hold => "Hold",
+            Self::Release { .. } => "Release",
+            Self::Cordon => "Cordon",
+            Self::Drain => "Drain",
+            Self::NoteDrained => "NoteDrained",
+            Self::DeleteNode => "DeleteNode",
             Self::Retry { .. } => "Retry",
             Self::IgnoreRetry { .. } => "IgnoreRetry",
         }
@@ -223,17 +250,21 @@ impl Step {
 
 /// The next thing to do for a request, or none.
 ///
-/// Certificate requests come first, since a machine waits for them; then another try that somebody asks for; then what
+/// A request that asks to be held is held before anything is done that would have to be undone. Certificate requests come
+/// next, since a machine waits for them; then another try that somebody asks for; then what
 /// a registered Node needs and no longer needs; then the credential.
 pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
     if !observed.role_supported() {
         return None;
     }
-    // A finalizer of somebody else's can hold a deleted request for long; its token must not live as long.
+    // A finalizer can hold a deleted request for long; its token must not live as long.
     if observed.deleting() {
-        return certificates::step(observed).or_else(|| credential::withdraw(observed));
+        return certificates::step(observed)
+            .or_else(|| credential::withdraw(observed))
+            .or_else(|| removal::step(observed));
     }
-    certificates::step(observed)
+    removal::hold(observed)
+        .or_else(|| certificates::step(observed))
         .or_else(|| retry::step(observed))
         .or_else(|| node::step(observed))
         .or_else(|| credential::step(observed))

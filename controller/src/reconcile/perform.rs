@@ -13,6 +13,7 @@ use super::{Context, now};
 use crate::act::ActError;
 use crate::act::cluster_info::publish;
 use crate::act::tokens::seal_credential;
+use crate::act::{pods, status};
 use crate::cache::csr::CsrEntry;
 use crate::cache::node::NodeEntry;
 use crate::plan::{self, Attempt, Published, Step};
@@ -45,7 +46,9 @@ pub(super) async fn perform(
                 ..base
             };
             context.records.write(&record).await?;
-            context.notes.remember(request.uid(), |memory| *memory = plan::Memory::default());
+            context.notes.remember(request.uid(), |memory| {
+                *memory = plan::Memory { held: memory.held, ..plan::Memory::default() };
+            });
             let key = machine.as_ref().map(|machine| machine.public_key.to_string());
             visit.log(key.as_deref(), Some(token.id().as_str()));
         }
@@ -132,6 +135,9 @@ pub(super) async fn perform(
         }
         Step::Retry { value, attempt, failed } => visit.retry(value, *attempt, failed).await?,
         Step::IgnoreRetry { value, why } => visit.ignore_retry(value, why).await?,
+        Step::Hold | Step::Release { .. } | Step::Cordon | Step::Drain | Step::NoteDrained | Step::DeleteNode => {
+            visit.remove(step).await?
+        }
     }
     if matches!(step, Step::Mint { .. } | Step::DeleteToken | Step::NoteNode { .. }) {
         context.metrics.set_tokens_alive(context.world.tokens_alive(now()));
@@ -189,6 +195,40 @@ impl<'a> Visit<'a> {
 
     fn csr(&self, uid: &str) -> Result<&'a CsrEntry, ActError> {
         self.snapshot.csr(uid).ok_or_else(|| self.missing("the certificate request"))
+    }
+
+    /// Makes one step of a removal.
+    async fn remove(&self, step: &Step) -> Result<(), ActError> {
+        let (context, request) = (self.context, self.request);
+        match step {
+            Step::Release { uncleaned } => {
+                if *uncleaned {
+                    let note = "the machine did not answer; run join-agent reset on it when it is there again";
+                    context.events.tell(request, EventReason::MachineNotCleaned, note).await;
+                }
+                status::hold(&context.requests, request, false).await?;
+                context.notes.remember(request.uid(), |memory| memory.held = Some(false));
+            }
+            Step::Cordon => context.nodes.cordon(self.node()?).await?,
+            Step::Drain => {
+                let drained = pods::drain(&context.client, self.node()?, now()).await?;
+                context.notes.remember(request.uid(), |memory| memory.drained = Some(drained));
+            }
+            Step::NoteDrained => {
+                context.records.write(&Record { drained_at: Some(now()), ..self.record()? }).await?;
+            }
+            Step::DeleteNode => {
+                context.nodes.delete(self.node()?).await?;
+                let note = format!("Node {} was drained and is deleted", self.node_name);
+                context.events.tell(request, EventReason::NodeRemoved, &note).await;
+            }
+            _ => {
+                status::hold(&context.requests, request, true).await?;
+                context.notes.remember(request.uid(), |memory| memory.held = Some(true));
+            }
+        }
+        self.log(None, None);
+        Ok(())
     }
 
     async fn retry(&self, value: &str, attempt: Attempt, failed: &str) -> Result<(), ActError> {

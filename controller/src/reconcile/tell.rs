@@ -79,6 +79,7 @@ fn event_for(
         (ConditionType::ClientCertificateIssued | ConditionType::ServingCertificateIssued, Reason::SignerMissing) => {
             Some(EventReason::SignerMissing)
         }
+        (ConditionType::Ready, Reason::DrainBlocked) => Some(EventReason::DrainBlocked),
         (ConditionType::CredentialIssued, Reason::TokenExpired) => Some(EventReason::TokenExpired),
         (
             ConditionType::MachineBound,

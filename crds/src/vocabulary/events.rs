@@ -98,6 +98,15 @@ event_reasons! {
     RetryIgnored Warning by "AnswerRetry"
         "A person asked for another try, and there was nothing to try again; the note says what the request waits for instead."
         next "Do what the note says. Each value of the annotation asks once, so a later try needs another one.";
+    DrainBlocked Warning by "RemoveNode"
+        "Pods stay on a node that is to be removed; the note names them and what keeps them."
+        next "Do what the request's Ready condition says, or set removal: Retain.";
+    NodeRemoved Normal by "RemoveNode"
+        "The node was drained and its Node deleted, as the request's removal says."
+        next "Nothing to do.";
+    MachineNotCleaned Warning by "RemoveNode"
+        "The request and its Node are gone, and the machine did not answer: it is not cleaned, and has its certificate still."
+        next "When the machine is there again, run on it: join-agent reset. Until then its kubelet makes the Node anew whenever it starts.";
     Stalled Warning by "FollowJoin"
         "The request will not move until a person does something."
         next "Look at the request's Stalled condition.";

@@ -59,6 +59,9 @@ pub const ANNOTATION_RETRY: &str = "nodejoin.dev/retry";
 /// Characters of an [`ANNOTATION_RETRY`] that count; the rest is cut off.
 const MAX_RETRY_CHARACTERS: usize = 64;
 
+/// Finalizer that holds a request with removal Drain until its node is drained and deleted.
+pub const FINALIZER: &str = "nodejoin.dev/drain";
+
 /// What the controller calls itself in Events.
 pub const REPORTING_CONTROLLER: &str = "nodejoin.dev/join-controller";
 /// ServiceAccount of the controller.
@@ -76,6 +79,8 @@ pub const MANAGER_CLUSTER_INFO: &str = "join-controller/cluster-info";
 pub const MANAGER_CERTIFICATES: &str = "join-controller/certificates";
 /// Field manager of labels and taints on Nodes.
 pub const MANAGER_NODE: &str = "join-controller/node";
+/// Field manager of the finalizer on requests.
+pub const MANAGER_FINALIZER: &str = "join-controller/finalizer";
 /// Field manager of the Secrets with a ready join command.
 pub const MANAGER_JOIN_COMMAND: &str = "join-controller/join-command";
 

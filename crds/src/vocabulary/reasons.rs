@@ -145,6 +145,15 @@ reasons! {
     Joined on [Ready]
         "The machine is the node, and the node is Ready."
         next "Nothing to do.";
+    Draining on [Ready]
+        "The request is being deleted with removal Drain: the node is cordoned, and its pods are asked to go."
+        next "Nothing to do. To leave the node as it is, set removal: Retain on the request.";
+    DrainBlocked on [Ready, Stalled]
+        "The request is being deleted with removal Drain, and pods stay on the node: a PodDisruptionBudget does not let them go now, or no controller would make them anew elsewhere. The message names them."
+        next "Let the budget allow it, by more replicas elsewhere or by another budget, and delete pods without a controller yourself. The drain goes on by itself. To leave the node as it is, set removal: Retain on the request.";
+    CleaningMachine on [Ready]
+        "The node is drained, and its machine is told to stop the kubelet and to undo its join."
+        next "Nothing to do. If the machine is off or gone, its Node is deleted without it after five minutes; to leave the node as it is, set removal: Retain on the request.";
     DeadlineExceeded on [Ready, Stalled]
         "The node was not Ready within deadlineSeconds of the machine's appearance; the message says what it waited for."
         next "Repair what it waited for, then ask for another try: kubectl njr retry NAME. Raising deadlineSeconds does it as well.";

@@ -15,6 +15,7 @@ mod input;
 mod kubeadm;
 mod metrics;
 mod policies;
+mod removal;
 mod reset;
 mod retry;
 mod signer;
@@ -70,6 +71,16 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         KubernetesMinor::V1_37,
         "a_failed_join_goes_on_by_itself_or_when_asked",
         retry::a_failed_join_goes_on_by_itself_or_when_asked,
+    ),
+    (
+        KubernetesMinor::V1_37,
+        "a_deleted_request_with_drain_leaves_a_clean_machine",
+        removal::a_deleted_request_with_drain_leaves_a_clean_machine,
+    ),
+    (
+        KubernetesMinor::V1_37,
+        "a_drain_that_is_given_up_leaves_the_node_alone",
+        removal::a_drain_that_is_given_up_leaves_the_node_alone,
     ),
     (KubernetesMinor::V1_37, "bad_requests_are_refused_with_the_field", input::bad_requests_are_refused_with_the_field),
     (KubernetesMinor::V1_37, "a_machine_finds_the_cluster_by_a_file", input::a_machine_finds_the_cluster_by_a_file),

@@ -35,7 +35,7 @@ fn request(suite: &Suite, machine: &Machine<'_>, pin: &str) -> Result<(), Failed
     Ok(())
 }
 
-fn pin(suite: &Suite, machine: &Machine<'_>) -> Result<String, Failed> {
+pub fn pin(suite: &Suite, machine: &Machine<'_>) -> Result<String, Failed> {
     let said = suite.operator().agent_status(machine);
     let pin = said.split_whitespace().find(|word| word.starts_with("sha256:"));
     Ok(pin.ok_or_else(|| format!("no pin in: {said}"))?.to_owned())
@@ -77,13 +77,13 @@ fn end_node(suite: &Suite, name: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn mounts(machine: &Machine<'_>) -> Result<Vec<String>, Failed> {
+pub fn mounts(machine: &Machine<'_>) -> Result<Vec<String>, Failed> {
     let table = machine.run(&["cat", "/proc/self/mountinfo"])?.stdout;
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
     Ok(points.filter(|point| point.starts_with("/var/lib/kubelet")).map(str::to_owned).collect())
 }
 
-fn is_active(machine: &Machine<'_>, unit: &str) -> bool {
+pub fn is_active(machine: &Machine<'_>, unit: &str) -> bool {
     machine.run(&["systemctl", "is-active", unit]).is_ok()
 }
 

@@ -35,6 +35,8 @@ pub enum JoinStep {
     Leave,
     /// That is done; the new request is next.
     Left,
+    /// The machine is made what it was, since its request was deleted with removal Drain.
+    Remove,
 }
 
 impl JoinStep {
@@ -47,6 +49,7 @@ impl JoinStep {
             Self::Joined => "is complete",
             Self::Leave => "is being ended, since another request asks this machine to join anew",
             Self::Left => "was ended for another request, which is next",
+            Self::Remove => "is being undone, since its request was deleted with removal Drain",
         }
     }
 }

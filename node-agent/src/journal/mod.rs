@@ -149,13 +149,14 @@ impl Journal {
     }
 
     /// The step at which this machine is, if it may join and be a node: not while a reset of it has not ended, nor with
-    /// a journal that nobody can read.
+    /// a journal that nobody can read. A reset that belongs to [`JoinStep::Remove`] is gone on with by the agent.
     pub fn check(state_directory: &Path) -> Result<Option<JoinStep>, Error> {
         let path = state_directory.join(FILE);
         let Some((state, _)) = read(&path)? else { return Ok(None) };
-        match state.reset_since {
+        let step = state.step.map(|(step, _, _)| step);
+        match state.reset_since.filter(|_| step != Some(JoinStep::Remove)) {
             Some(since) => Err(Error::ResetUnderWay { path, since }),
-            None => Ok(state.step.map(|(step, _, _)| step)),
+            None => Ok(step),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::journal::{self, CrashSwitch, Journal, LookError, Root, State};
 use crate::kubelet::{self, Systemd};
 use crate::lock::{self, StateLock};
 use crate::{atomic_file, identity};
-use plan::{Action, Observed, Plan};
+use plan::{AGENT_UNIT, Action, Observed, Plan};
 
 /// How often the machine is looked at until it is at rest: what is stopped may have started something before it ended.
 const MOST_ROUNDS: usize = 5;
@@ -150,6 +150,8 @@ pub struct Options {
     pub forget_keys: bool,
     /// Leave pods alone.
     pub keep_pods: bool,
+    /// Start the agent's service again afterwards.
+    pub start_agent: bool,
     /// Where the agent keeps its state.
     pub state_directory: PathBuf,
     /// For tests: end after so many actions.
@@ -189,7 +191,7 @@ pub async fn reset(options: &Options) -> Result<(), Error> {
             identity::Identity::remove(&options.state_directory)?;
             println!("the machine's keys were removed: it will announce itself as another machine");
         }
-        return Ok(());
+        return start_agent(options).await;
     };
     let systemd = Systemd::connect().await?;
     let plan = basis.plan(options, &systemd).await?;
@@ -205,6 +207,14 @@ pub async fn reset(options: &Options) -> Result<(), Error> {
     carry_out(&basis, options, &systemd, &plan).await?;
     print!("{}", text::left(node(&basis), options.forget_keys));
     println!("\nthe machine is what it was before its join");
+    start_agent(options).await
+}
+
+/// Starts the agent again, where that is asked for.
+async fn start_agent(options: &Options) -> Result<(), Error> {
+    if options.start_agent && !options.dry_run {
+        Systemd::connect().await?.start(AGENT_UNIT).await?;
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::super::machine::{self, Binding};
 use super::super::node::{self, Relation};
-use super::super::{Observed, Published, certificates, credential};
+use super::super::{Observed, Published, certificates, credential, removal};
 use super::{client_requests, is_joined, serving_requests};
 use crate::cache::csr::CsrEntry;
 
@@ -48,6 +48,7 @@ pub(super) fn conditions(observed: &Observed<'_>, next: &NodeJoinRequestStatus) 
     let ready = ready(observed, &steps);
     let stalled = stalled(observed, &steps, &ready);
     let ready = if stalled.reason == Reason::DeadlineExceeded { stalled_ready(&stalled) } else { ready };
+    let (ready, stalled) = removing(observed).unwrap_or((ready, stalled));
     for (condition_type, told) in
         steps.into_iter().chain([(ConditionType::Ready, ready), (ConditionType::Stalled, stalled)])
     {
@@ -357,6 +358,13 @@ fn stalled(observed: &Observed<'_>, steps: &Steps, ready: &Told) -> Told {
         _ => false,
     };
     if needs_a_person { Told::yes(ready.reason, ready.message.clone()) } else { calm }
+}
+
+/// What a removal that is under way says in place of the join.
+fn removing(observed: &Observed<'_>) -> Option<(Told, Told)> {
+    let (reason, message, needs_a_person) = removal::told(observed)?;
+    let stalled = if needs_a_person { Told::yes(reason, message.clone()) } else { Told::no(Reason::Progressing, "") };
+    Some((Told::no(reason, message), stalled))
 }
 
 fn stalled_ready(stalled: &Told) -> Told {

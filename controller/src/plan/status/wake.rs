@@ -4,6 +4,7 @@ use join_trust::UnixSeconds;
 
 use super::super::certificates::NOTE_ISSUED_AFTER_SECONDS;
 use super::super::credential::UNSIGN_AFTER_SECONDS;
+use super::super::removal::{LOOK_AGAIN_SECONDS, MACHINE_SECONDS};
 use super::super::{Observed, credential};
 
 /// Seconds after which everything is looked at again, before jitter.
@@ -24,10 +25,14 @@ pub fn next_wake(observed: &Observed<'_>) -> i64 {
         if let Some(chosen) = record.chosen.as_ref().filter(|chosen| !chosen.issued && record.node_uid.is_none()) {
             wakes.push(after(chosen.created_at.saturating_add(NOTE_ISSUED_AFTER_SECONDS)));
         }
+        wakes.extend(record.drained_at.map(|at| after(at.saturating_add(MACHINE_SECONDS))));
         if record.node_uid.is_some() && observed.signed() {
             let registered = observed.node.map_or(observed.now, |node| node.created_at);
             wakes.push(after(registered.saturating_add(UNSIGN_AFTER_SECONDS)));
         }
+    }
+    if observed.deleting() {
+        wakes.extend(observed.memory.drained.as_ref().map(|seen| seen.at.saturating_add(LOOK_AGAIN_SECONDS)));
     }
     if observed.queue_full && observed.record.is_none_or(|record| record.node_uid.is_none()) {
         wakes.push(observed.now.saturating_add(QUEUE_SECONDS));

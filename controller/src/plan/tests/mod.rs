@@ -3,6 +3,7 @@
 mod joins;
 mod model;
 mod refusals;
+mod removals;
 mod restarts;
 mod retries;
 

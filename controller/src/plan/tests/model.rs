@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::cache::csr::{AnnouncementEntry, CsrEntry, Issued};
 use crate::cache::node::NodeEntry;
 use crate::plan::status::time;
-use crate::plan::{Memory, Observed, Published, Settings, Step, missing_taints, next_step, status};
+use crate::plan::{Drained, Left, Memory, Observed, Published, Settings, Step, missing_taints, next_step, status};
 use crate::record::{Record, Token};
 
 /// The time at which every model starts.
@@ -86,6 +86,8 @@ pub(crate) struct Model {
     pub(crate) memory: Memory,
     pub(crate) queue_full: bool,
     pub(crate) signer_works: bool,
+    /// What each look at the node's pods finds.
+    pub(crate) pods_left: Vec<Left>,
     /// Ids of tokens whose Secret exists.
     pub(crate) tokens: Vec<String>,
     /// Every certificate request that was ever approved, by UID.
@@ -114,6 +116,7 @@ impl Model {
             memory: Memory::default(),
             queue_full: false,
             signer_works: true,
+            pods_left: Vec::new(),
             tokens: Vec::new(),
             approved: Vec::new(),
             node_name: NodeName::parse(NODE).unwrap(),
@@ -284,6 +287,7 @@ impl Model {
             created_at: self.now,
             labels: BTreeMap::new(),
             taints: Vec::new(),
+            unschedulable: false,
             ready: false,
             readiness: "KubeletNotReady: no network plugin".to_owned(),
             kubelet_version: Some("v1.37.2".to_owned()),
@@ -313,6 +317,10 @@ impl Model {
         (token, whole)
     }
 
+    fn set_finalizer(&mut self, held: bool) {
+        self.request.metadata.finalizers = held.then(|| vec![join_crds::vocabulary::FINALIZER.to_owned()]);
+    }
+
     pub(crate) fn perform(&mut self, step: &Step) {
         let uid = self.request.uid().to_owned();
         match step {
@@ -333,7 +341,7 @@ impl Model {
                     chosen: None,
                     ..base
                 });
-                self.memory = Memory::default();
+                self.memory = Memory { held: self.memory.held, ..Memory::default() };
             }
             Step::CreateToken => {
                 let id = self.token_id();
@@ -401,6 +409,12 @@ impl Model {
                 data.remove(&format!("jws-kubeconfig-{}", self.token_id()));
                 self.set_signatures(data);
             }
+            Step::Hold => self.set_finalizer(true),
+            Step::Release { .. } => self.set_finalizer(false),
+            Step::Cordon => self.node.as_mut().unwrap().unschedulable = true,
+            Step::Drain => self.memory.drained = Some(Drained { at: self.now, left: self.pods_left.clone() }),
+            Step::NoteDrained => self.record.as_mut().unwrap().drained_at = Some(self.now),
+            Step::DeleteNode => self.node = None,
             Step::Retry { value, attempt, .. } => {
                 self.record = self.record.take().map(|record| record.retried(value, *attempt, self.now));
             }

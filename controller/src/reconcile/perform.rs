@@ -30,28 +30,7 @@ pub(super) async fn perform(
 ) -> Result<(), ActError> {
     let visit = Visit { step: step.name(), request, node_name, snapshot, context };
     match step {
-        Step::Mint { machine, first_seen, expires_at, cluster } => {
-            let base = snapshot.record().cloned().unwrap_or_else(|| visit.fresh(*first_seen));
-            let token = BootstrapToken::generate()?;
-            let record = Record {
-                machine: machine.clone(),
-                token: Some(Token {
-                    id: token.id().clone(),
-                    secret: Some(token.secret().clone()),
-                    minted_at: now(),
-                    expires_at: *expires_at,
-                }),
-                cluster: Some(cluster.clone()),
-                chosen: None,
-                ..base
-            };
-            context.records.write(&record).await?;
-            context.notes.remember(request.uid(), |memory| {
-                *memory = plan::Memory { held: memory.held, ..plan::Memory::default() };
-            });
-            let key = machine.as_ref().map(|machine| machine.public_key.to_string());
-            visit.log(key.as_deref(), Some(token.id().as_str()));
-        }
+        Step::Mint { .. } => visit.mint(step).await?,
         Step::CreateToken => {
             let (record, token, whole) = visit.token()?;
             context.tokens.create(&record, &token, &whole).await?;
@@ -197,6 +176,34 @@ impl<'a> Visit<'a> {
         self.snapshot.csr(uid).ok_or_else(|| self.missing("the certificate request"))
     }
 
+    /// Binds the machine and makes a token, in the record.
+    async fn mint(&self, step: &Step) -> Result<(), ActError> {
+        let Step::Mint { machine, first_seen, expires_at, cluster } = step else {
+            return Err(self.missing("a token to be made"));
+        };
+        let base = self.snapshot.record().cloned().unwrap_or_else(|| self.fresh(*first_seen));
+        let token = BootstrapToken::generate()?;
+        let record = Record {
+            machine: machine.clone(),
+            token: Some(Token {
+                id: token.id().clone(),
+                secret: Some(token.secret().clone()),
+                minted_at: now(),
+                expires_at: *expires_at,
+            }),
+            cluster: Some(cluster.clone()),
+            chosen: None,
+            ..base
+        };
+        self.context.records.write(&record).await?;
+        self.context.notes.remember(self.request.uid(), |memory| {
+            *memory = plan::Memory { held: memory.held, ..plan::Memory::default() };
+        });
+        let key = machine.as_ref().map(|machine| machine.public_key.to_string());
+        self.log(key.as_deref(), Some(token.id().as_str()));
+        Ok(())
+    }
+
     /// Makes one step of a removal.
     async fn remove(&self, step: &Step) -> Result<(), ActError> {
         let (context, request) = (self.context, self.request);
@@ -222,10 +229,11 @@ impl<'a> Visit<'a> {
                 let note = format!("Node {} was drained and is deleted", self.node_name);
                 context.events.tell(request, EventReason::NodeRemoved, &note).await;
             }
-            _ => {
+            Step::Hold => {
                 status::hold(&context.requests, request, true).await?;
                 context.notes.remember(request.uid(), |memory| memory.held = Some(true));
             }
+            _ => return Err(self.missing("a step of a removal")),
         }
         self.log(None, None);
         Ok(())

@@ -7,3 +7,4 @@ mod rules;
 mod scene;
 mod siblings;
 mod subjects;
+pub(super) mod without;

@@ -6,6 +6,7 @@ use x509_cert::der::asn1::OctetString;
 use x509_cert::ext::pkix::name::GeneralName;
 
 use super::scene::{CSR_UID, DEADLINE, EXPIRES, Kind, MINTED, NODE_UID, NOW, Scene};
+use super::without::without;
 use crate::names::{ENROLL_GROUP, JOIN_GROUP, NODES_GROUP};
 use crate::pin::PublicKeyPin;
 use crate::policy::{Accounting, Decision, KeyBinding, Requester, Rule, Severity};
@@ -477,6 +478,33 @@ fn what_breaks_each_rule_is_named_by_it() {
         let mut expected = vec![case.rule];
         expected.extend(case.also);
         assert_eq!(scene.violated(), expected, "{}: {}", case.rule, case.what);
+    }
+}
+
+/// Rules without which nothing more would be approved, and what stops it then. They give the right name to what is wrong.
+const BACKED: &[(Rule, &str)] = &[
+    (Rule::Signer, "Requester asks for the signer that belongs to the kind of requester"),
+    (Rule::Size, "what was not read has no key and no name that could be approved"),
+    (Rule::Encoding, "what was not read has no key and no name that could be approved"),
+    (Rule::CommonName, "TokenNode and ServingRequester compare the whole name"),
+];
+
+/// Each rule is taken out of the policy in turn. What breaks it alone is approved then, which is what the rule is for: the
+/// test above would be red without it.
+#[test]
+fn each_rule_is_missed_when_it_is_removed() {
+    for rule in Rule::ALL {
+        let mut let_through = Vec::new();
+        for case in BROKEN.iter().filter(|case| case.rule == *rule) {
+            let mut scene = (case.scene)();
+            (case.change)(&mut scene);
+            if matches!(without(*rule, || scene.decide()), Decision::Approve(_)) {
+                let_through.push(case.what);
+            }
+            assert!(!matches!(scene.decide(), Decision::Approve(_)), "{rule}: {}", case.what);
+        }
+        let backed = BACKED.iter().find(|(backed, _)| backed == rule);
+        assert_eq!(let_through.is_empty(), backed.is_some(), "{rule} {backed:?}: {let_through:?}");
     }
 }
 

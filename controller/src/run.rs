@@ -14,6 +14,7 @@ use kube::runtime::controller::{Config as ControllerConfig, Error as ControllerE
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Store, store};
 use kube::{Api, Client};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -356,7 +357,11 @@ fn default_identity() -> String {
     format!("{}-{random:08x}", host.trim())
 }
 
-/// The first line of the log.
+/// The first line of the log. From here on no core file can be left of this process: its memory holds tokens.
 pub fn announce() {
     tracing::info!(version = VERSION, target = std::env::consts::ARCH, "join-controller");
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "failed to forbid core files, which would hold tokens; limit them where the controller runs");
+    }
 }

@@ -38,9 +38,10 @@ pub async fn run(context: Arc<Context>, deletions: Arc<Notify>) {
             () = sleep(wait) => {}
             () = deletions.notified() => {}
         }
-        tell_strays(&context, &mut strays);
         context.count_unsigned(now());
         wait = if sweep(&context).await { EVERY } else { AGAIN };
+        // After the sweep, since what was asked with the token of a deleted request belongs to no record from then on.
+        tell_strays(&context, &mut strays);
     }
 }
 

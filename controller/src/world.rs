@@ -80,14 +80,11 @@ impl World {
         }
         let published = self.cluster_info.get();
         let mut foreign_addresses = plan::api_server_address(&published);
-        let requests = self.requests.read();
         for address in plan::foreign_candidates(&csrs) {
-            let other = requests.find(&RequestKey::Address(address)).find(|other| other.name != name);
-            if let Some(other) = other {
-                foreign_addresses.insert(address, format!("an address of NodeJoinRequest {}", other.name));
+            if let Some(whose) = self.owner(address, request) {
+                foreign_addresses.insert(address, whose);
             }
         }
-        drop(requests);
         let mut forbidden_networks = settings.forbidden_networks.clone();
         forbidden_networks.extend(self.services.read().iter().flat_map(|service| service.networks.iter().copied()));
         Snapshot {
@@ -101,6 +98,27 @@ impl World {
             forbidden_networks,
             foreign_addresses,
         }
+    }
+
+    /// Whose an address is, if it is somebody's other than this request's node.
+    ///
+    /// An admin's word comes first: an address that another request names is that machine's. What a kubelet says of
+    /// itself in the status of its Node approves nothing, and still keeps others from serving there: always where
+    /// nobody has written the address down (a Node without a request, such as a control plane of kubeadm's), and
+    /// otherwise where this request's addresses are a machine's own word as well. A Node that lies can so have a
+    /// request denied, which names it.
+    fn owner(&self, address: IpAddr, request: &NodeJoinRequest) -> Option<String> {
+        let name = request.node_name();
+        let requests = self.requests.read();
+        if let Some(other) = requests.find(&RequestKey::Address(address)).find(|other| other.name != name) {
+            return Some(format!("an address of NodeJoinRequest {}", other.name));
+        }
+        let said_by_an_admin = request.spec.addresses.contains(&address);
+        let nodes = self.nodes.read();
+        let other = nodes
+            .find(&address)
+            .find(|node| node.name != name && !(said_by_an_admin && requests.get(&node.name).is_some()));
+        other.map(|node| format!("an address of Node {}", node.name))
     }
 
     /// The number of tokens that have neither served nor expired; counted exactly only if there are `relevant` or more.
@@ -178,5 +196,52 @@ impl Snapshot {
     /// The certificate request with this UID.
     pub fn csr(&self, uid: &str) -> Option<&CsrEntry> {
         self.csrs.iter().map(Arc::as_ref).find(|csr| csr.request.uid == uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Node;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn request(name: &str, addresses: &[&str]) -> NodeJoinRequest {
+        let spec = serde_json::json!({"machine": {"trust": "FirstUse"}, "addresses": addresses});
+        NodeJoinRequest::new(name, serde_json::from_value(spec).unwrap())
+    }
+
+    /// A Node that says of itself that it has 192.0.2.9, with a request that says so or does not, or without one.
+    #[rstest]
+    #[case::no_request_and_announced(None, &[], Some("an address of Node other"))]
+    #[case::no_request_and_written_down(None, &["192.0.2.9"], Some("an address of Node other"))]
+    #[case::announced_by_both(Some(&[][..]), &[], Some("an address of Node other"))]
+    #[case::written_down_for_this(Some(&[][..]), &["192.0.2.9"], None)]
+    #[case::written_down_for_the_other(Some(&["192.0.2.9"][..]), &[], Some("an address of NodeJoinRequest other"))]
+    #[case::written_down_for_both(Some(&["192.0.2.9"][..]), &["192.0.2.9"], Some("an address of NodeJoinRequest other"))]
+    fn addresses_of_others_are_found(
+        #[case] other: Option<&[&str]>,
+        #[case] own: &[&str],
+        #[case] expected: Option<&str>,
+    ) {
+        let world = World::default();
+        for name in ["this", "other"] {
+            let node: Node = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": name},
+                "status": {"addresses": [
+                    {"type": "Hostname", "address": name},
+                    {"type": "InternalIP", "address": "192.0.2.9"},
+                ]},
+            }))
+            .unwrap();
+            world.nodes.write().insert(Arc::new(NodeEntry::read(node)));
+        }
+        let this = request("this", own);
+        for request in other.map(|addresses| request("other", addresses)).iter().chain([&this]) {
+            world.requests.write().insert(Arc::new(RequestEntry::read(request)));
+        }
+        let whose = |address: &str| world.owner(address.parse().unwrap(), &this);
+        assert_eq!(whose("192.0.2.9").as_deref(), expected);
+        assert_eq!(whose("192.0.2.10"), None);
     }
 }

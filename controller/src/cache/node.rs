@@ -1,8 +1,10 @@
 //! Nodes, as the controller keeps them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use join_trust::UnixSeconds;
+use join_trust::limits::MAX_ALTERNATIVE_NAMES;
 use k8s_openapi::api::core::v1::{Node, Taint};
 
 use super::{Entry, version_number};
@@ -24,6 +26,8 @@ pub struct NodeEntry {
     pub taints: Vec<Taint>,
     /// `spec.unschedulable`: whether it is cordoned.
     pub unschedulable: bool,
+    /// The IP addresses in `status.addresses`: the kubelet's own word, which can deny a certificate and never approve one.
+    pub addresses: Vec<IpAddr>,
     /// Whether the condition `Ready` is True.
     pub ready: bool,
     /// Reason and message of the condition `Ready`.
@@ -45,6 +49,14 @@ impl NodeEntry {
             labels: node.metadata.labels.unwrap_or_default(),
             unschedulable: node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)),
             taints: node.spec.and_then(|spec| spec.taints).unwrap_or_default(),
+            // Host names are no addresses; at most as many as an announcement may have are looked at.
+            addresses: status
+                .addresses
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|one| one.address.parse().ok())
+                .take(MAX_ALTERNATIVE_NAMES)
+                .collect(),
             ready: ready.as_ref().is_some_and(|condition| condition.status == "True"),
             readiness: ready.map_or_else(
                 || "the kubelet has not reported yet".to_owned(),
@@ -64,14 +76,15 @@ impl NodeEntry {
 }
 
 impl Entry for NodeEntry {
-    type Key = ();
+    /// One of its addresses.
+    type Key = IpAddr;
 
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn keys(&self) -> Vec<()> {
-        Vec::new()
+    fn keys(&self) -> Vec<IpAddr> {
+        self.addresses.clone()
     }
 
     fn version(&self) -> Option<u64> {

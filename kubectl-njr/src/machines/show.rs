@@ -1,6 +1,10 @@
 //! Machines as a table, and as objects.
 
+use std::collections::BTreeMap;
+
+use join_checks::terminal::printable;
 use join_trust::pin::PublicKeyPin;
+use join_trust::token::TokenId;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,6 +13,8 @@ use crate::output::{self, Format, Table, age};
 
 /// Hexadecimal digits in a group: what a person keeps in mind between two glances.
 const GROUP: usize = 4;
+/// Machines whose next step is said below the table. More than these from one token are a batch, or a flood.
+const MOST_REMARKS: usize = 20;
 /// Groups of a key in the plain table, 64 bits. To accept a machine, the whole key is needed.
 const GROUPS_IN_TABLE: usize = 4;
 
@@ -89,12 +95,38 @@ pub fn remark(machines: &[Machine]) -> String {
                 njr enroll` writes; see there what it waits for with: join-agent status"
             .to_owned();
     }
-    let mut lines = Vec::new();
-    for machine in machines.iter().filter(|machine| machine.status != Status::Accepted) {
-        let name = machine.name.as_ref().map_or_else(|| machine.announcement.clone(), Clone::clone);
-        lines.push(format!("{name}: {}", machine.message));
+    let open = || machines.iter().filter(|machine| machine.status != Status::Accepted);
+    let mut lines: Vec<String> = open()
+        .take(MOST_REMARKS)
+        .map(|machine| format!("{}: {}", machine.name.as_ref().unwrap_or(&machine.announcement), machine.message))
+        .collect();
+    let left = open().count().saturating_sub(MOST_REMARKS);
+    if left > 0 {
+        lines.push(format!("... and {left} more; each with its next step: kubectl njr machines -o wide"));
+        lines.extend(many(open()));
     }
     if lines.is_empty() { String::new() } else { format!("\n{}", lines.join("\n")) }
+}
+
+/// Who announced so many machines that nobody accepted: a batch of an administrator's, or a flood.
+fn many<'a>(machines: impl Iterator<Item = &'a Machine>) -> Vec<String> {
+    let mut announced: BTreeMap<&str, usize> = BTreeMap::new();
+    for machine in machines {
+        *announced.entry(&machine.announced_by).or_default() += 1;
+    }
+    let many = announced.into_iter().filter(|(_, number)| *number > MOST_REMARKS);
+    many.map(|(user, number)| {
+        let begin =
+            format!("{number} of these were announced by {}; if they are not a batch of yours, ", printable(user));
+        match TokenId::from_user_name(user) {
+            Some(id) => format!(
+                "{begin}somebody has that enrollment token: take it back with: kubectl njr token delete {}",
+                id.as_str()
+            ),
+            None => format!("{begin}find out who that is"),
+        }
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -155,5 +187,24 @@ worker-1    ca97-8112-ca1b-bdca-...   192.0.2.17   <none>    New       5m3s
         let accept = format!("kubectl njr accept worker-1 --key {}", pin("a"));
         assert!(remark.contains(&accept), "{remark}");
         assert!(super::remark(&[]).contains("kubectl njr enroll"));
+    }
+
+    #[test]
+    fn a_flood_is_told_with_its_token_and_cut() {
+        let flood: Vec<_> = (0..1000).map(|number| announced(&format!("f-{number}"), "a", number)).collect();
+        let remark = remark(&judge(&flood, &[], None));
+        assert_eq!(remark.lines().count(), MOST_REMARKS + 3, "{remark}");
+        assert!(remark.contains("... and 980 more"), "{remark}");
+        let told = "1000 of these were announced by system:bootstrap:abcdef";
+        assert!(remark.contains(told) && remark.contains("kubectl njr token delete abcdef"), "{remark}");
+    }
+
+    #[test]
+    fn another_who_floods_is_named_in_one_line() {
+        let mut flood: Vec<_> = (0..50).map(|number| announced(&format!("f-{number}"), "a", number)).collect();
+        flood.iter_mut().for_each(|one| one.requested_by = "jane\n".to_owned());
+        let remark = remark(&judge(&flood, &[], None));
+        let told = "50 of these were announced by jane\\n; if they are not a batch of yours, find out who that is";
+        assert!(remark.ends_with(told), "{remark}");
     }
 }

@@ -12,8 +12,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use join_e2e::components::KubernetesMinor;
-use join_e2e::components::KubernetesMinor::V1_37;
+use join_e2e::components::KubernetesMinor::{self, V1_37};
 use join_e2e::suite::joining::{self, Test};
 
 /// Every attack, in the order in which they run.

@@ -202,7 +202,9 @@ worker-1    ca97-8112-ca1b-bdca-...   192.0.2.17   <none>    New       5m3s
     #[test]
     fn another_who_floods_is_named_in_one_line() {
         let mut flood: Vec<_> = (0..50).map(|number| announced(&format!("f-{number}"), "a", number)).collect();
-        flood.iter_mut().for_each(|one| one.requested_by = "jane\n".to_owned());
+        for one in &mut flood {
+            one.requested_by = "jane\n".to_owned();
+        }
         let remark = remark(&judge(&flood, &[], None));
         let told = "50 of these were announced by jane\\n; if they are not a batch of yours, find out who that is";
         assert!(remark.ends_with(told), "{remark}");

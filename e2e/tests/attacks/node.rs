@@ -176,10 +176,10 @@ pub fn a_node_that_registers_again_is_not_the_one_that_joined(suite: &Suite) -> 
     // CVE-2025-5187: an owner that is not there has the garbage collector remove the Node.
     let owner =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "11111111-1111-1111-1111-111111111111"});
-    let owned = Patch::Merge(json!({"metadata": {"ownerReferences": [owner]}}));
+    let with_owner = Patch::Merge(json!({"metadata": {"ownerReferences": [owner]}}));
     forbidden(
         "giving its Node an owner",
-        suite.block_on(nodes.patch(name, &PatchParams::default(), &owned)).map(drop),
+        suite.block_on(nodes.patch(name, &PatchParams::default(), &with_owner)).map(drop),
     )?;
     let label = Patch::Merge(json!({"metadata": {"labels": {"node-restriction.kubernetes.io/zone": "secret"}}}));
     forbidden("labelling its Node", suite.block_on(nodes.patch(name, &PatchParams::default(), &label)).map(drop))?;

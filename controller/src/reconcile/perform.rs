@@ -115,7 +115,7 @@ pub(super) async fn perform(
         Step::Retry { value, attempt, failed } => visit.retry(value, *attempt, failed).await?,
         Step::IgnoreRetry { value, why } => visit.ignore_retry(value, why).await?,
         Step::Hold | Step::Release { .. } | Step::Cordon | Step::Drain | Step::NoteDrained | Step::DeleteNode => {
-            visit.remove(step).await?
+            visit.remove(step).await?;
         }
     }
     if matches!(step, Step::Mint { .. } | Step::DeleteToken | Step::NoteNode { .. }) {

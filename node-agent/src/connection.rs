@@ -4,19 +4,26 @@ use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use join_trust::ca_bundle::CaBundle;
 use join_trust::endpoint::Endpoint;
-use kube::client::Body;
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ConfigExt};
 use kube::core::Status;
 use kube::{Client, Config};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use tower::ServiceBuilder;
+use tower::retry::RetryLayer;
 use zeroize::Zeroizing;
+
+use crate::tls::{self, Believed, Shown};
 
 /// How this program names itself to the API server, for its audit log.
 const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));
@@ -67,27 +74,63 @@ pub struct SetupError {
 pub fn client(endpoint: &Endpoint, server: Server<'_>, identity: As<'_>) -> Result<Client, SetupError> {
     let wrong = |reason: String| SetupError { endpoint: endpoint.to_string(), reason };
     let url = endpoint.url().parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
-    let mut config = Config::new(url);
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
-    match server {
-        Server::Unverified => config.accept_invalid_certs = true,
-        Server::Verified(ca) => config.root_cert = Some(ca.certificates().map(<[u8]>::to_vec).collect()),
-    }
-    match identity {
-        As::Anonymous => {}
-        As::Token(token) => config.auth_info.token = Some(token),
+    let believed = match server {
+        Server::Unverified => Believed::Any,
+        Server::Verified(ca) => Believed::Authorities(ca.certificates().collect()),
+    };
+    let (tls, token) = match identity {
+        As::Anonymous => (tls::configuration(&believed, None), None),
+        As::Token(token) => {
+            let bearer = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
+            let header = HeaderValue::from_str(&bearer);
+            let mut header = header.map_err(|_| wrong("the token has characters that no token has".to_owned()))?;
+            header.set_sensitive(true);
+            (tls::configuration(&believed, None), Some(header))
+        }
         As::Certificate(path) => {
-            let path = path.display().to_string();
-            config.auth_info.client_certificate = Some(path.clone());
-            config.auth_info.client_key = Some(path);
+            let pem = std::fs::read(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+            let pem = Zeroizing::new(pem);
+            (tls::configuration(&believed, Some(&Shown { certificate: &pem, key: &pem })), None)
         }
-        As::Pem { certificate, key } => {
-            config.auth_info.client_certificate_data = Some(STANDARD.encode(certificate));
-            config.auth_info.client_key_data = Some(SecretString::from(STANDARD.encode(key.as_slice())));
-        }
-    }
-    Client::try_from(config).map_err(|error| wrong(innermost(&error)))
+        As::Pem { certificate, key } => (tls::configuration(&believed, Some(&Shown { certificate, key })), None),
+    };
+    let tls = tls.map_err(|error| wrong(error.to_string()))?;
+    client_of(url, tls, token).map_err(|error| wrong(innermost(&error)))
+}
+
+/// A client of a server on this machine that has no TLS.
+pub fn local_client(url: http::Uri) -> Result<Client, SetupError> {
+    let wrong = |reason: String| SetupError { endpoint: url.to_string(), reason };
+    let nobody = Believed::Authorities(Vec::new());
+    let tls = tls::configuration(&nobody, None).map_err(|error| wrong(error.to_string()))?;
+    client_of(url.clone(), tls, None).map_err(|error| wrong(innermost(&error)))
+}
+
+/// What the client library makes of a configuration, without what needs the files and programs of a kubeconfig.
+fn client_of(
+    url: http::Uri,
+    tls: rustls::ClientConfig,
+    authorization: Option<HeaderValue>,
+) -> Result<Client, kube::Error> {
+    let mut config = Config::new(url);
+    config.headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
+    config.headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    let mut connector = TimeoutConnector::new(https);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let http: hyper_util::client::legacy::Client<_, Body> =
+        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .layer(RetryLayer::new(RetryPolicy::server_retry()))
+        .layer(config.extra_headers_layer()?)
+        .map_err(tower::BoxError::from)
+        .service(http);
+    Ok(Client::new(service, config.default_namespace))
 }
 
 /// A call that failed: what was tried, what was seen, and what to look at.
@@ -290,7 +333,7 @@ mod tests {
             // The client may hang up as soon as it has had enough.
             let _ = stream.write_all(answer.as_bytes());
         });
-        Client::try_from(Config::new(format!("http://{address}").parse().unwrap())).unwrap()
+        local_client(format!("http://{address}").parse().unwrap()).unwrap()
     }
 
     fn answer(status: &str, body: &str) -> String {

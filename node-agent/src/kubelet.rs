@@ -6,10 +6,10 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use futures::StreamExt;
 use http::Request;
-use kube::{Client, Config};
 use tokio::sync::OnceCell;
 use zbus::{OwnedObjectPath, Variant, proxy};
 
+use crate::connection;
 use crate::journal::UnitState;
 
 /// The unit that runs the kubelet.
@@ -243,7 +243,7 @@ impl Systemd {
 pub async fn wait_until_healthy(url: &str) -> Result<(), Error> {
     let unhealthy = |seen: String| Error::Unhealthy { seen };
     let server = url.parse().map_err(|error: http::uri::InvalidUri| unhealthy(format!("{url}: {error}")))?;
-    let client = Client::try_from(Config::new(server)).map_err(|error| unhealthy(error.to_string()))?;
+    let client = connection::local_client(server).map_err(|error| unhealthy(error.to_string()))?;
     let ask = || async {
         let request = Request::get("/healthz").body(Vec::new()).map_err(|error| error.to_string())?;
         client.request_text(request).await.map(drop).map_err(|error| format!("{url}/healthz: {error}"))

@@ -39,3 +39,4 @@ pub mod removal;
 pub mod report;
 pub mod reset;
 pub mod run;
+pub mod tls;

@@ -10,7 +10,9 @@ use join_agent::journal::CrashSwitch;
 use join_agent::local_status::Told;
 use join_agent::{check, host, reset, run};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 fn main() -> ExitCode {
     // Keys and tokens must not end in a core file, nor be readable by another process of the same user.
@@ -71,14 +73,12 @@ fn serve(
     crash: CrashSwitch,
 ) -> Result<ExitCode, Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // Of failed connections the agent tells more than the library does, and those that are meant to be unverified are no
-    // reason for a warning.
-    let quiet = "kube_client::client::tls=error,kube_client::client::builder=off";
-    let filter = EnvFilter::try_new(format!("{log_level},{quiet}"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter: Targets = log_level.parse().map_err(|error| format!("--log-level {log_level}: {error}"))?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = tracing_subscriber::registry().with(filter);
     match log_format {
-        LogFormat::Text => logs.with_ansi(false).init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => logs.with(layer.with_ansi(false)).init(),
+        LogFormat::Json => logs.with(layer.json()).init(),
     }
     let (configuration, hostname) = load(arguments)?;
     // One thread: the agent waits nearly all of its life.

@@ -26,6 +26,7 @@ type Test = fn(&Suite) -> Result<(), Failed>;
 /// Every test, in the order in which they run. Each begins without tokens, announcements and requests.
 const TESTS: &[(&str, Test)] = &[
     ("versions_hashes_and_scripts", others::versions_hashes_and_scripts),
+    ("versions_hashes_and_scripts_that_cannot_be_told", others::versions_hashes_and_scripts_that_cannot_be_told),
     ("an_unreachable_cluster_is_told", others::an_unreachable_cluster_is_told),
     ("the_enrollment_file_joins_a_machine", enrollment::the_enrollment_file_joins_a_machine),
     ("enrollment_works_without_bootstrapsigner", enrollment::enrollment_works_without_bootstrapsigner),

@@ -37,6 +37,10 @@ use crate::report::Reporter;
 /// kube-controller-manager's signer may take it out for a moment.
 const DISCOVERY_TRIES: usize = 12;
 
+/// A wait for the certificate that is shorter is not told of in the request. A join whose certificate comes at once takes
+/// less than a second from here to its end.
+const WORTH_TELLING: Duration = Duration::from_millis(500);
+
 /// The request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -271,7 +275,7 @@ async fn ask(
     machine.status.say(LocalStep::Joining, &waits);
     let key = &machine.identity.machine;
     let certificate = certificate::obtain(client, credentials.token.id(), key, machine.node_name, &cluster.ca);
-    let (certificate, ()) = tokio::join!(certificate, reporter.step(AgentStep::WaitingForCertificate, None));
+    let certificate = obtained(certificate, reporter.step(AgentStep::WaitingForCertificate, None)).await;
     Ok(Granted {
         cluster,
         rendered,
@@ -280,6 +284,17 @@ async fn ask(
         worked,
         waited: waiting.elapsed(),
     })
+}
+
+/// Waits for the certificate, and begins to tell of the wait when there is one: what comes at once, as it does where
+/// approver and signer are well, is told of with the end of the join, and costs no write of its own.
+async fn obtained<T>(certificate: impl Future<Output = T>, telling: impl Future<Output = ()>) -> T {
+    let mut certificate = std::pin::pin!(certificate);
+    if let Ok(certificate) = tokio::time::timeout(WORTH_TELLING, &mut certificate).await {
+        return certificate;
+    }
+    let (certificate, ()) = tokio::join!(certificate, telling);
+    certificate
 }
 
 /// Writes the files, starts the kubelet, and goes on as the node.
@@ -361,4 +376,34 @@ async fn config_map(client: &Client, map: &'static str, key: &'static str) -> Re
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
     let found = call(&format!("reading ConfigMap kube-system/{map}"), maps.get(map)).await?;
     found.data.and_then(|mut data| data.remove(key)).ok_or(Error::ConfigMap { map, key })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_wait_is_told_of() {
+        for (milliseconds, expected) in [(0, false), (400, false), (600, true), (60_000, true)] {
+            let told = Cell::new(false);
+            let certificate = async {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                milliseconds
+            };
+            // What is told of is told while the certificate is waited for, not after it.
+            assert_eq!(obtained(certificate, async { told.set(true) }).await, milliseconds);
+            assert_eq!(told.get(), expected, "{milliseconds} ms");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn telling_slowly_does_not_lose_the_certificate() {
+        let certificate = tokio::time::sleep(Duration::from_secs(1));
+        let telling = tokio::time::sleep(Duration::from_secs(10));
+        let began = tokio::time::Instant::now();
+        obtained(certificate, telling).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+    }
 }

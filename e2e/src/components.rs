@@ -54,6 +54,9 @@ pub enum Error {
     /// The build failed; the compiler's own words are in the log.
     #[error("building {component} failed ({status}); the last lines of {log} are:\n{tail}")]
     Build { component: &'static str, status: std::process::ExitStatus, log: PathBuf, tail: String },
+    /// A module could not be had, or is not the one whose checksum is pinned.
+    #[error("downloading {module} with `go mod download` in {folder} failed: {reason}")]
+    Download { module: &'static str, folder: PathBuf, reason: String },
     /// `go.mod` does not require the module that the version is read from.
     #[error("{path} requires no version of {module}")]
     NoVersion { path: PathBuf, module: &'static str },
@@ -174,6 +177,29 @@ impl Components {
     /// When Go is missing, or the build fails.
     pub fn helm() -> Result<PathBuf, Error> {
         HELM.build()
+    }
+
+    /// The folder with prometheus-operator's definitions of its types, `monitoring.coreos.com_<plural>.yaml` each. They
+    /// are files of its module, which Go keeps in its own cache; nothing is built.
+    ///
+    /// # Errors
+    /// When Go is missing, or the module cannot be downloaded or has another checksum.
+    pub fn monitoring_definitions() -> Result<PathBuf, Error> {
+        const MODULE: &str = "github.com/prometheus-operator/prometheus-operator";
+        #[derive(serde::Deserialize)]
+        struct Downloaded {
+            #[serde(rename = "Dir")]
+            folder: PathBuf,
+        }
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("components/prometheus-operator");
+        let mut go = Command::new("go");
+        go.current_dir(&folder).args(["mod", "download", "-json", MODULE]);
+        let output = go.output().map_err(|source| Error::GoMissing { component: "prometheus-operator", source })?;
+        let downloaded = serde_json::from_slice::<Downloaded>(&output.stdout).map_err(|_| {
+            let words = [output.stdout.as_slice(), output.stderr.as_slice()].map(String::from_utf8_lossy).concat();
+            Error::Download { module: MODULE, folder, reason: words.trim().to_owned() }
+        })?;
+        Ok(downloaded.folder.join("example/prometheus-operator-crd"))
     }
 
     /// The cache folder: `$JOIN_OPERATOR_CACHE`, else `join-operator` in the user's cache folder.

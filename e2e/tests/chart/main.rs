@@ -44,6 +44,7 @@ const RENDERED: &[(&str, OfRendering)] = &[
 /// Steps of a release's life on a real cluster. Each finds what the ones before it left, or makes it.
 const ON_A_CLUSTER: &[(&str, OnACluster)] = &[
     ("the_controller_runs_restricted_and_one_replica_leads", life::runs_restricted_and_one_replica_leads),
+    ("the_api_server_takes_what_is_rendered", monitoring::the_api_server_takes_what_is_rendered),
     ("commands_of_the_notes_work", notes::commands_of_the_notes_work),
     ("identities_have_the_rights_of_the_golden_file", rights::identities_have_the_rights_of_the_golden_file),
     ("an_enroller_makes_enrollment_tokens_only", rights::an_enroller_makes_enrollment_tokens_only),

@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use join_controller::metrics::Metrics;
-use join_e2e::helm;
+use join_e2e::components::Components;
+use join_e2e::helm::{self, RELEASE};
+use join_e2e::operator::NAMESPACE;
 use libtest_mimic::Failed;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 use serde_json::Value;
 
-use super::render::{Helm, of_kind, texts, values};
+use super::render::{Helm, file, of_kind, texts, values};
+use super::suite::Suite;
 
 pub fn alerts_and_dashboard_use_metrics_that_exist(helm: &Helm) -> Result<(), Failed> {
     let objects = helm.objects(&values("everything")?)?;
@@ -55,6 +58,44 @@ impl ExprVisitor for Names {
         }
         Ok(true)
     }
+}
+
+/// The types of the chart's monitors, as the definitions' files name them.
+const MONITORING: [&str; 3] = ["podmonitors", "prometheusrules", "servicemonitors"];
+
+/// Everything that the chart can render, the objects of prometheus-operator among it, is what the API server takes for
+/// these types: no field that it does not know, no value that a schema refuses.
+pub fn the_api_server_takes_what_is_rendered(suite: &Suite) -> Result<(), Failed> {
+    let folder = Components::monitoring_definitions()?;
+    let files = MONITORING.map(|name| folder.join(format!("monitoring.coreos.com_{name}.yaml")).display().to_string());
+    let definitions = MONITORING.map(|name| format!("crd/{name}.monitoring.coreos.com"));
+    for file in &files {
+        suite.kubectl(&["create", "--filename", file])?;
+    }
+    let wait = ["wait", "--for=condition=Established", "--timeout=1m"];
+    let taken = suite.kubectl(&[&wait[..], &definitions.each_ref().map(String::as_str)].concat()).and_then(|_| {
+        let scratch = suite.lab().layout().folder().join("rendered.yaml");
+        let mut taken = String::new();
+        for values in ["everything", "pod-monitor"] {
+            let file = file(&format!("values/{values}.yaml")).display().to_string();
+            let chart = helm::chart().display().to_string();
+            let render = ["template", RELEASE, &chart, "--namespace", NAMESPACE, "--no-hooks", "--values", &file];
+            fs::write(&scratch, suite.helm(&render)?)?;
+            let path = scratch.display().to_string();
+            let apply = ["apply", "--server-side", "--dry-run=server", "--force-conflicts", "--validate=strict"];
+            taken += &suite.kubectl(&[&apply[..], &["--filename", &path]].concat())?;
+        }
+        Ok(taken)
+    });
+    for definition in &definitions {
+        suite.kubectl(&["delete", definition])?;
+    }
+    let taken = taken?;
+    for kind in ["networkpolicy", "podmonitor", "servicemonitor", "prometheusrule", "poddisruptionbudget", "deployment"]
+    {
+        assert!(taken.contains(kind), "no {kind} was rendered and taken:\n{taken}");
+    }
+    Ok(())
 }
 
 fn alerts(objects: &[Value]) -> Result<Vec<Value>, Failed> {

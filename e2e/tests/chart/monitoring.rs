@@ -6,7 +6,6 @@ use std::fs;
 use join_controller::metrics::Metrics;
 use join_e2e::components::Components;
 use join_e2e::helm::{self, RELEASE};
-use join_e2e::operator::NAMESPACE;
 use libtest_mimic::Failed;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
@@ -69,6 +68,12 @@ pub fn the_api_server_takes_what_is_rendered(suite: &Suite) -> Result<(), Failed
     let folder = Components::monitoring_definitions()?;
     let files = MONITORING.map(|name| folder.join(format!("monitoring.coreos.com_{name}.yaml")).display().to_string());
     let definitions = MONITORING.map(|name| format!("crd/{name}.monitoring.coreos.com"));
+    // Beside the release itself, with whose objects these would be merged: in a namespace of their own, and in the one that
+    // the values give to the dashboard.
+    let namespaces = ["rendered", "monitoring"];
+    for namespace in namespaces {
+        suite.kubectl(&["create", "namespace", namespace])?;
+    }
     for file in &files {
         suite.kubectl(&["create", "--filename", file])?;
     }
@@ -79,7 +84,7 @@ pub fn the_api_server_takes_what_is_rendered(suite: &Suite) -> Result<(), Failed
         for values in ["everything", "pod-monitor"] {
             let file = file(&format!("values/{values}.yaml")).display().to_string();
             let chart = helm::chart().display().to_string();
-            let render = ["template", RELEASE, &chart, "--namespace", NAMESPACE, "--no-hooks", "--values", &file];
+            let render = ["template", RELEASE, &chart, "--namespace", "rendered", "--no-hooks", "--values", &file];
             fs::write(&scratch, suite.helm(&render)?)?;
             let path = scratch.display().to_string();
             let apply = ["apply", "--server-side", "--dry-run=server", "--force-conflicts", "--validate=strict"];
@@ -89,6 +94,9 @@ pub fn the_api_server_takes_what_is_rendered(suite: &Suite) -> Result<(), Failed
     });
     for definition in &definitions {
         suite.kubectl(&["delete", definition])?;
+    }
+    for namespace in namespaces {
+        suite.kubectl(&["delete", "namespace", namespace])?;
     }
     let taken = taken?;
     for kind in ["networkpolicy", "podmonitor", "servicemonitor", "prometheusrule", "poddisruptionbudget", "deployment"]

@@ -99,7 +99,7 @@ pub fn client(endpoint: &Endpoint, server: Server<'_>, identity: As<'_>) -> Resu
 }
 
 /// A client of a server on this machine that has no TLS.
-pub fn local_client(url: http::Uri) -> Result<Client, SetupError> {
+pub fn local_client(url: &http::Uri) -> Result<Client, SetupError> {
     let wrong = |reason: String| SetupError { endpoint: url.to_string(), reason };
     let nobody = Believed::Authorities(Vec::new());
     let tls = tls::configuration(&nobody, None).map_err(|error| wrong(error.to_string()))?;
@@ -333,7 +333,7 @@ mod tests {
             // The client may hang up as soon as it has had enough.
             let _ = stream.write_all(answer.as_bytes());
         });
-        local_client(format!("http://{address}").parse().unwrap()).unwrap()
+        local_client(&format!("http://{address}").parse().unwrap()).unwrap()
     }
 
     fn answer(status: &str, body: &str) -> String {

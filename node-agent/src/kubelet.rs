@@ -243,7 +243,7 @@ impl Systemd {
 pub async fn wait_until_healthy(url: &str) -> Result<(), Error> {
     let unhealthy = |seen: String| Error::Unhealthy { seen };
     let server = url.parse().map_err(|error: http::uri::InvalidUri| unhealthy(format!("{url}: {error}")))?;
-    let client = connection::local_client(server).map_err(|error| unhealthy(error.to_string()))?;
+    let client = connection::local_client(&server).map_err(|error| unhealthy(error.to_string()))?;
     let ask = || async {
         let request = Request::get("/healthz").body(Vec::new()).map_err(|error| error.to_string())?;
         client.request_text(request).await.map(drop).map_err(|error| format!("{url}/healthz: {error}"))

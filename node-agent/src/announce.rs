@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use join_crds::vocabulary::SIGNER_MACHINE;
+use join_crds::vocabulary::{Reason, SIGNER_MACHINE};
 use join_trust::announcement::{self, BuildError};
 use join_trust::names::{NodeName, announcement_object_name};
 use k8s_openapi::ByteString;
@@ -35,6 +35,17 @@ pub enum Error {
         /// The first name.
         first: String,
     },
+}
+
+impl Error {
+    /// Why, in one word.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Call(error) => error.reason,
+            Self::Build(_) => Reason::AgentFailed,
+            Self::Squatted { .. } => Reason::MachineConflict,
+        }
+    }
 }
 
 /// Makes sure that the machine is announced, and returns the announcement's name.

@@ -109,7 +109,9 @@ fn endpoint(configuration: &Configuration) -> &join_trust::endpoint::Endpoint {
 /// The way to the API server, as discovery will go it.
 async fn reach(configuration: Option<&Configuration>) -> Option<reach::Facts> {
     match &configuration?.discovery {
-        Discovery::Token { endpoint, token, trust } => Some(reach::observe(endpoint, Proof::Token(token, trust)).await),
+        Discovery::Token { endpoint, token, trust, .. } => {
+            Some(reach::observe(endpoint, Proof::Token(token, trust)).await)
+        }
         Discovery::File { path, kubeconfig } => {
             let ca = discovery::authorities_of_file(path, kubeconfig);
             Some(match ca {

@@ -13,6 +13,7 @@ use join_trust::kubeconfig::DiscoveryFile;
 use join_trust::names::NodeName;
 use join_trust::pin::PinSet;
 use join_trust::token::BootstrapToken;
+use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -96,6 +97,8 @@ pub enum Discovery {
         endpoint: Endpoint,
         /// The enrollment token.
         token: BootstrapToken,
+        /// When the token ends, if the file says so.
+        expires: Option<Timestamp>,
         /// Which certificate authorities are trusted.
         trust: CaTrust,
     },
@@ -133,6 +136,7 @@ struct RawToken {
     api_server_endpoint: String,
     token: Option<Zeroizing<String>>,
     token_file: Option<PathBuf>,
+    token_expiration: Option<String>,
     #[serde(default)]
     ca_cert_hashes: Vec<String>,
     #[serde(default, rename = "unsafeSkipCAVerification")]
@@ -258,6 +262,9 @@ fn token_discovery(
         }
     };
     let token = BootstrapToken::parse(text.trim()).map_err(|error| wrong(field, error.to_string()))?;
+    // Tells a token that has ended from one that was never known; nothing is decided by it.
+    let expires = raw.token_expiration.map(|text| text.parse::<Timestamp>()).transpose();
+    let expires = expires.map_err(|error| wrong("discovery.bootstrapToken.tokenExpiration", error.to_string()))?;
     let pins = PinSet::parse(raw.ca_cert_hashes.iter().map(String::as_str))
         .map_err(|error| wrong("discovery.bootstrapToken.caCertHashes", error.to_string()))?;
     let trust = match (pins.is_empty(), raw.unsafe_skip_ca_verification) {
@@ -275,7 +282,7 @@ fn token_discovery(
             return Err(wrong("discovery.bootstrapToken.caCertHashes", reason.to_owned()));
         }
     };
-    Ok(Discovery::Token { endpoint, token, trust })
+    Ok(Discovery::Token { endpoint, token, expires, trust })
 }
 
 fn file_discovery(path: &Path, raw: RawFile, read: &ReadFile<'_>) -> Result<Discovery, Error> {

@@ -1,20 +1,18 @@
 //! API clients of the agent: whom they talk to, whom they trust, and as whom.
 
 use std::error::Error as _;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use join_crds::vocabulary::Reason;
 use join_trust::ca_bundle::CaBundle;
 use join_trust::endpoint::Endpoint;
-use kube::client::retry::RetryPolicy;
-use kube::client::{Body, ConfigExt};
+use k8s_openapi::jiff::Timestamp;
+use kube::client::Body;
 use kube::core::Status;
 use kube::{Client, Config};
 use secrecy::{ExposeSecret, SecretString};
@@ -23,7 +21,7 @@ use tower::ServiceBuilder;
 use tower::retry::RetryLayer;
 use zeroize::Zeroizing;
 
-use crate::tls::{self, Believed, Shown};
+use crate::clock::Skew;
 
 /// How this program names itself to the API server, for its audit log.
 const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));
@@ -133,16 +131,18 @@ fn client_of(
     Ok(Client::new(service, config.default_namespace))
 }
 
-/// A call that failed: what was tried, what was seen, and what to look at.
+/// A call that failed: what was tried, what was seen, and why; the reason says what to do.
 #[derive(Debug, thiserror::Error)]
-#[error("{tried} failed: {seen}; {remedy}")]
+#[error("{tried} failed: {seen}")]
 pub struct CallError {
     /// What was tried.
     pub tried: String,
     /// What came back.
     pub seen: String,
-    /// What a person can do about it.
-    pub remedy: &'static str,
+    /// Why it failed.
+    pub reason: Reason,
+    /// The HTTP status, when there was an answer.
+    pub code: Option<u16>,
     /// Whether the same call may succeed later without anybody's doing.
     pub temporary: bool,
 }
@@ -156,27 +156,25 @@ pub async fn call<T>(tried: &str, work: impl Future<Output = Result<T, kube::Err
     }
 }
 
-/// Gets one object from a server that need not be the API server yet: no more than `limit` bytes of its answer are
-/// taken, whatever it sends.
-pub async fn get_limited<T: DeserializeOwned>(
-    client: &Client,
-    tried: &str,
-    path: &str,
-    limit: usize,
-) -> Result<T, CallError> {
-    ask_limited(client, tried, path, limit).await?.object(tried)
-}
-
 /// What a server answered to one question.
 #[derive(Debug)]
 pub struct Answer {
     code: StatusCode,
-    /// The server's clock, as it gave it.
-    pub date: Option<String>,
+    skew: Option<Skew>,
     body: Bytes,
 }
 
 impl Answer {
+    /// The HTTP status.
+    pub fn code(&self) -> u16 {
+        self.code.as_u16()
+    }
+
+    /// How far the clocks are apart, if the server told its time.
+    pub fn skew(&self) -> Option<Skew> {
+        self.skew
+    }
+
     /// The object in the answer, or the refusal that it is.
     pub fn object<T: DeserializeOwned>(&self, tried: &str) -> Result<T, CallError> {
         if self.code.is_success() {
@@ -192,51 +190,53 @@ impl Answer {
 pub async fn ask_limited(client: &Client, tried: &str, path: &str, limit: usize) -> Result<Answer, CallError> {
     let request = Request::get(path).header(header::ACCEPT, "application/json").body(Body::empty());
     let request = request.map_err(|error| unexpected(tried, error.to_string()))?;
+    let sent = Timestamp::now();
     let work = async {
         let answer = client.send(request).await.map_err(|error| explain(tried, &error))?;
         let code = answer.status();
-        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let date = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
+        let skew = date.and_then(|date| Skew::measured(date, sent, Timestamp::now()));
         let body = Limited::new(answer.into_body(), limit).collect().await;
         let body = body.map_err(|error| unexpected(tried, format!("the answer cannot be read: {error}")))?.to_bytes();
-        Ok(Answer { code, date, body })
+        Ok(Answer { code, skew, body })
     };
     tokio::time::timeout(CALL_TIMEOUT, work).await.unwrap_or_else(|_elapsed| Err(no_answer(tried)))
 }
 
 fn unexpected(tried: &str, seen: String) -> CallError {
-    CallError {
-        tried: tried.to_owned(),
-        seen,
-        remedy: "this does not look like a Kubernetes API server: check the address and port",
-        temporary: true,
-    }
+    CallError { tried: tried.to_owned(), seen, reason: Reason::UnexpectedAnswer, code: None, temporary: true }
 }
 
 fn no_answer(tried: &str) -> CallError {
     CallError {
         tried: tried.to_owned(),
         seen: format!("no answer within {} s", CALL_TIMEOUT.as_secs()),
-        remedy: "check the network and the firewalls between this machine and the API server",
+        reason: Reason::ConnectionTimedOut,
+        code: None,
         temporary: true,
     }
 }
 
 /// Explains an error of the client library.
 pub fn explain(tried: &str, error: &kube::Error) -> CallError {
-    let (seen, remedy, temporary) = match error {
+    let tried = tried.to_owned();
+    match error {
         kube::Error::Api(status) => {
             let seen = clean(&format!("HTTP {} {}: {}", status.code, status.reason, status.message));
-            match status.code {
-                401 => (seen, "the token has expired or is not known to this cluster; a new one is needed", true),
-                403 => (seen, "the cluster lacks a right or forbids anonymous access; check its RBAC", true),
-                404 => (seen, "the object is not there; check that join-operator is installed in this cluster", true),
-                422 => (seen, "an admission policy or the schema refuses this", false),
-                _ => (seen, "see the API server's log", true),
-            }
+            let reason = match status.code {
+                401 => Reason::CredentialsRefused,
+                403 => Reason::AccessDenied,
+                404 => Reason::ObjectMissing,
+                400 | 405..=428 => Reason::RequestRejected,
+                _ => Reason::APIServerError,
+            };
+            CallError { tried, seen, reason, code: Some(status.code), temporary: status.code != 422 }
         }
-        other => transport(other),
-    };
-    CallError { tried: tried.to_owned(), seen, remedy, temporary }
+        other => {
+            let (reason, seen) = transport(other);
+            CallError { tried, seen: clean(&seen), reason, code: None, temporary: true }
+        }
+    }
 }
 
 /// What a server said, as one line of a length that a person reads; it may be anybody's.
@@ -244,66 +244,60 @@ fn clean(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_SEEN).collect()
 }
 
-/// Tells apart what can go wrong before an answer comes: name, connection, TLS.
-fn transport(error: &kube::Error) -> (String, &'static str, bool) {
+/// Tells apart what can go wrong before an answer comes, by the types of the causes: connection, TLS, HTTP.
+fn transport(error: &kube::Error) -> (Reason, String) {
     let seen = innermost(error);
+    let mut reason = Reason::ConnectionFailed;
     let mut source = error.source();
     while let Some(cause) = source {
-        if let Some(tls) = tls_error(cause) {
-            return (tls.to_string(), tls_remedy(tls), true);
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return (reason_of_tls(tls), tls.to_string());
         }
-        if let Some(remedy) = cause.downcast_ref::<std::io::Error>().and_then(|io| io_remedy(io.kind())) {
-            return (seen, remedy, true);
+        let io = cause.downcast_ref::<std::io::Error>();
+        if let Some(io) = io.filter(|_| reason == Reason::ConnectionFailed) {
+            reason = reason_of_io(io.kind());
         }
-        source = cause.source();
+        // An I/O error leaves the error that it is made of out of its sources, and one of TLS is wrapped more than once.
+        source = match io.and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
     }
-    let remedy = continue_with(&seen);
-    (seen, remedy, true)
+    match reason {
+        // The limit is ours: the operating system goes on for minutes.
+        Reason::ConnectionTimedOut => (reason, format!("no connection within {} s: {seen}", CONNECT_TIMEOUT.as_secs())),
+        reason => (reason, seen),
+    }
 }
 
-/// A failure of TLS, which lies in one or more errors of the operating system that are none. Their `source` leads past it.
-fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-        return Some(tls);
-    }
-    tls_error(cause.downcast_ref::<std::io::Error>()?.get_ref()?)
-}
-
-fn io_remedy(kind: std::io::ErrorKind) -> Option<&'static str> {
+/// Why a connection could not be made or broke.
+pub fn reason_of_io(kind: ErrorKind) -> Reason {
     match kind {
-        std::io::ErrorKind::ConnectionRefused => {
-            Some("nothing listens there: check the address and port, and that the API server runs")
+        ErrorKind::ConnectionRefused => Reason::ConnectionRefused,
+        ErrorKind::TimedOut => Reason::ConnectionTimedOut,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::NetworkDown => {
+            Reason::NetworkUnreachable
         }
-        std::io::ErrorKind::TimedOut => {
-            Some("no answer: check the network and the firewalls between this machine and the API server")
-        }
-        std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
-            Some("there is no route: check this machine's network")
-        }
-        _ => None,
+        _ => Reason::ConnectionFailed,
     }
 }
 
-fn continue_with(seen: &str) -> &'static str {
-    if seen.contains("lookup") || seen.contains("resolve") {
-        "the name cannot be resolved: check this machine's DNS"
-    } else {
-        "check the network between this machine and the API server"
-    }
-}
-
-fn tls_remedy(error: &rustls::Error) -> &'static str {
+/// Why a server's certificate, or what it speaks, is not accepted.
+fn reason_of_tls(error: &rustls::Error) -> Reason {
+    use rustls::CertificateError as Certificate;
     match error {
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::NotValidYet | rustls::CertificateError::NotValidYetContext { .. },
-        ) => "this machine's clock is behind: synchronise it (chrony, systemd-timesyncd)",
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. },
-        ) => "the API server's certificate has expired, or this machine's clock is ahead",
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
-        ) => "the API server's certificate does not name this address: add it to apiServer.certSANs",
-        _ => "this is not the API server whose certificate authority is pinned: compare caCertHashes",
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => Reason::ServerCertificateNotYetValid,
+            Certificate::Expired | Certificate::ExpiredContext { .. } => Reason::ServerCertificateExpired,
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => Reason::ServerNameMismatch,
+            // A signature that does not verify is that of another authority with the same name.
+            Certificate::UnknownIssuer
+            | Certificate::BadSignature
+            | Certificate::UnsupportedSignatureAlgorithmContext { .. }
+            | Certificate::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Reason::ServerAuthorityUnknown,
+            _ => Reason::TLSFailed,
+        },
+        _ => Reason::TLSFailed,
     }
 }
 
@@ -342,16 +336,17 @@ mod tests {
 
     async fn get(answer: String) -> Result<serde_json::Value, CallError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        get_limited(&server(answer), "asking", "/x", 1000).await
+        ask_limited(&server(answer), "asking", "/x", 1000).await?.object("asking")
     }
 
     #[tokio::test]
     async fn an_answer_is_taken_up_to_its_limit() {
         assert_eq!(get(answer("200 OK", "{\"a\": 1}")).await.unwrap()["a"], 1);
-        let error = get(answer("200 OK", &"x".repeat(1001))).await.unwrap_err().to_string();
-        assert!(error.contains("length limit exceeded") && error.contains("check the address"), "{error}");
-        let error = get(answer("200 OK", "<html>")).await.unwrap_err().to_string();
-        assert!(error.contains("does not look like a Kubernetes API server"), "{error}");
+        let error = get(answer("200 OK", &"x".repeat(1001))).await.unwrap_err();
+        assert!(error.to_string().contains("length limit exceeded"), "{error}");
+        assert_eq!(error.reason, Reason::UnexpectedAnswer);
+        let error = get(answer("200 OK", "<html>")).await.unwrap_err();
+        assert_eq!(error.reason, Reason::UnexpectedAnswer, "{error}");
     }
 
     #[test]
@@ -366,24 +361,74 @@ mod tests {
         let status = serde_json::to_string(&Status::failure("stay out", "Forbidden").with_code(403)).unwrap();
         for body in [status.as_str(), "stay out"] {
             let error = get(answer("403 Forbidden", body)).await.unwrap_err();
-            assert!(error.seen.starts_with("HTTP 403") && error.remedy.contains("RBAC"), "{error}");
+            assert!(error.seen.starts_with("HTTP 403"), "{error}");
+            assert_eq!((error.reason, error.code), (Reason::AccessDenied, Some(403)));
         }
     }
 
     #[test]
     fn answers_are_explained_by_their_code() {
         for (code, expected, temporary) in [
-            (401, "the token has expired", true),
-            (403, "RBAC", true),
-            (404, "join-operator is installed", true),
-            (422, "policy", false),
-            (500, "the API server's log", true),
+            (401, Reason::CredentialsRefused, true),
+            (403, Reason::AccessDenied, true),
+            (404, Reason::ObjectMissing, true),
+            (409, Reason::RequestRejected, true),
+            (422, Reason::RequestRejected, false),
+            (429, Reason::APIServerError, true),
+            (500, Reason::APIServerError, true),
         ] {
             let status = Status::failure("because", "Reason").with_code(code);
             let error = explain("trying", &kube::Error::Api(status.boxed()));
-            assert!(error.remedy.contains(expected), "{code}: {}", error.remedy);
+            assert_eq!((error.reason, error.code), (expected, Some(code)));
             assert_eq!(error.temporary, temporary, "{code}");
             assert!(error.to_string().contains("trying failed: HTTP"), "{error}");
+        }
+    }
+
+    #[test]
+    fn errors_before_an_answer_are_told_apart_by_their_type() {
+        use rustls::CertificateError as Certificate;
+        let time = || rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(1));
+        let certificate = |error: Certificate| std::io::Error::other(rustls::Error::InvalidCertificate(error));
+        let name = rustls::pki_types::ServerName::try_from("a.example").unwrap();
+        for (error, expected) in [
+            (ErrorKind::ConnectionRefused.into(), Reason::ConnectionRefused),
+            (ErrorKind::TimedOut.into(), Reason::ConnectionTimedOut),
+            (ErrorKind::HostUnreachable.into(), Reason::NetworkUnreachable),
+            (ErrorKind::NetworkUnreachable.into(), Reason::NetworkUnreachable),
+            (ErrorKind::NetworkDown.into(), Reason::NetworkUnreachable),
+            (ErrorKind::ConnectionReset.into(), Reason::ConnectionFailed),
+            (certificate(Certificate::UnknownIssuer), Reason::ServerAuthorityUnknown),
+            (certificate(Certificate::BadSignature), Reason::ServerAuthorityUnknown),
+            (certificate(Certificate::Expired), Reason::ServerCertificateExpired),
+            (
+                certificate(Certificate::ExpiredContext { time: time(), not_after: time() }),
+                Reason::ServerCertificateExpired,
+            ),
+            (certificate(Certificate::NotValidYet), Reason::ServerCertificateNotYetValid),
+            (
+                certificate(Certificate::NotValidYetContext { time: time(), not_before: time() }),
+                Reason::ServerCertificateNotYetValid,
+            ),
+            (certificate(Certificate::NotValidForName), Reason::ServerNameMismatch),
+            (
+                certificate(Certificate::NotValidForNameContext { expected: name, presented: Vec::new() }),
+                Reason::ServerNameMismatch,
+            ),
+            // As the connector of the client library has it.
+            (std::io::Error::other(certificate(Certificate::UnknownIssuer)), Reason::ServerAuthorityUnknown),
+            (std::io::Error::new(ErrorKind::TimedOut, "deadline has elapsed"), Reason::ConnectionTimedOut),
+            (certificate(Certificate::BadEncoding), Reason::TLSFailed),
+            (
+                std::io::Error::other(rustls::Error::PeerIncompatible(
+                    rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13,
+                )),
+                Reason::TLSFailed,
+            ),
+        ] {
+            let shown = format!("{error:?}");
+            let found = explain("trying", &kube::Error::Service(Box::new(error)));
+            assert_eq!(found.reason, expected, "{shown}");
         }
     }
 
@@ -395,7 +440,7 @@ mod tests {
         let endpoint = Endpoint::parse(&format!("127.0.0.1:{port}")).unwrap();
         let client = client(&endpoint, Server::Unverified, As::Anonymous).unwrap();
         let error = call("asking for the version", client.apiserver_version()).await.unwrap_err();
-        assert!(error.remedy.contains("nothing listens there"), "{error}");
+        assert_eq!(error.reason, Reason::ConnectionRefused, "{error}");
         assert!(error.temporary);
     }
 }

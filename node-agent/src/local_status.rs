@@ -1,9 +1,12 @@
 //! What the agent is doing, in a file on the machine: the only place before the machine may speak to the cluster.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use join_checks::terminal::printable;
+use join_crds::vocabulary::Reason;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +28,17 @@ pub struct LocalStatus {
     pub step: LocalStep,
     /// Since when it has been at this step.
     pub since: Timestamp,
-    /// What it waits for, or what went wrong and what to do.
+    /// Why it does not go on, as conditions and [the documentation](join_crds::vocabulary::reasons_markdown) have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// What it waits for, or what went wrong.
     pub message: String,
+    /// What a person does about the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_step: Option<String>,
+    /// Where the documentation explains the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub documentation: Option<String>,
 }
 
 /// What the agent is at.
@@ -60,10 +72,24 @@ impl LocalStatus {
 
     /// The status as text for a terminal.
     pub fn text(&self) -> String {
-        format!(
-            "node      {}\nkey       {}\nstep      {:?}\nsince     {}\n          {}\n",
-            self.node_name, self.public_key_hash, self.step, self.since, self.message
-        )
+        let mut text = format!(
+            "node      {}\nkey       {}\nstep      {:?}\nsince     {}\n",
+            self.node_name, self.public_key_hash, self.step, self.since
+        );
+        let reason = self.reason.map(Reason::as_str);
+        let message = Some(self.message.as_str());
+        for (name, value) in [
+            ("reason:", reason),
+            ("", message),
+            ("next:", self.next_step.as_deref()),
+            ("see:", self.documentation.as_deref()),
+        ] {
+            if let Some(value) = value {
+                // Some of it was said by whoever answered.
+                let _ = writeln!(text, "{name:<10}{}", printable(value));
+            }
+        }
+        text
     }
 }
 
@@ -154,24 +180,45 @@ impl Publisher {
             public_key_hash: public_key_hash.to_owned(),
             step: LocalStep::Discovering,
             since: Timestamp::now(),
+            reason: None,
             message: String::new(),
+            next_step: None,
+            documentation: None,
         };
         Self { path: path.to_owned(), status: RefCell::new(status) }
     }
 
     /// Says what the agent is at. A failure is logged and no more: saying what one does must not stop one from doing it.
     pub fn say(&self, step: LocalStep, message: &str) {
+        self.say_because(step, None, message);
+    }
+
+    /// Says what the agent begins anew with. What the last try failed of stays told until this one is further.
+    pub fn say_again(&self, step: LocalStep, message: &str) {
+        if self.status.borrow().step != LocalStep::Failed {
+            self.say(step, message);
+        }
+    }
+
+    /// Says what the agent is at, and why it does not go on; the log has that too.
+    pub fn say_because(&self, step: LocalStep, reason: Option<Reason>, message: &str) {
         let mut status = self.status.borrow_mut();
-        if status.step == step && status.message == message {
+        if status.step == step && status.reason == reason && status.message == message {
             return;
+        }
+        if let Some(reason) = reason {
+            tracing::warn!(%reason, ?step, next = reason.next_step(), "{message}");
         }
         if status.step != step {
             status.step = step;
             status.since = Timestamp::now();
         }
         message.clone_into(&mut status.message);
+        status.reason = reason;
+        status.next_step = reason.map(|reason| reason.next_step().to_owned());
+        status.documentation = reason.map(Reason::documentation);
         // One line, as systemd wants it.
-        let line = message.replace('\n', " ");
+        let line = reason.map(|reason| format!("{reason}: ")).unwrap_or_default() + &message.replace('\n', " ");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&line)]);
         if let Err(error) = self.write(&status) {
             tracing::warn!(%error, "the local status could not be written");
@@ -225,6 +272,14 @@ mod tests {
         assert_eq!((second.message.as_str(), second.since), ("two", first.since));
         publisher.say(LocalStep::Joined, "three");
         assert!(read().since > first.since);
+        publisher.say_because(LocalStep::Failed, Some(Reason::ConnectionRefused), "four");
+        let text = read().text();
+        assert!(text.contains("\nreason:   ConnectionRefused\n          four\nnext:     Check the address"), "{text}");
+        assert!(text.ends_with("\nsee:      docs/reasons.md#connectionrefused\n"), "{text}");
+        publisher.say_again(LocalStep::Discovering, "five");
+        assert_eq!((read().step, read().reason), (LocalStep::Failed, Some(Reason::ConnectionRefused)));
+        publisher.say(LocalStep::Joined, "three");
+        assert!(!read().text().contains("reason") && read().next_step.is_none());
         assert!(read().text().contains("Joined") && read().text().contains("sha256:00"));
     }
 }

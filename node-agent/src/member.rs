@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use join_crds::vocabulary::Reason;
 use join_crds::{AgentStep, NodeJoinRequest, Versions};
 use join_trust::names::NodeName;
 use join_trust::pin::PublicKeyPin;
@@ -18,7 +19,7 @@ use crate::checks::pace::Pace;
 use crate::connection::{self, As, Server};
 use crate::discovery::Cluster;
 use crate::files::{CA_CRT, CLIENT_PEM, KUBELET_CONF};
-use crate::own_request::{self, News, OwnRequest};
+use crate::own_request::{self, News, OwnRequest, Trouble};
 use crate::report::Reporter;
 use crate::{atomic_file, rejoin, removal};
 
@@ -31,6 +32,16 @@ pub enum Error {
     /// The watch does not work any more.
     #[error(transparent)]
     Lost(#[from] own_request::Lost),
+}
+
+impl Error {
+    /// Why, in one word.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Setup(_) => Reason::AgentFailed,
+            Self::Lost(lost) => lost.reason(),
+        }
+    }
 }
 
 /// How often the agent looks whether the kubelet has renewed its certificate.
@@ -139,7 +150,7 @@ pub enum Ended {
 
 /// Watches the node and its own request until the kubelet has renewed its certificate, the watch is lost, or the machine is
 /// no member any more. `say` is told what is wrong, and `None` when nothing is.
-pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Option<&str>)) -> Result<Ended, Error> {
+pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Option<&Trouble>)) -> Result<Ended, Error> {
     let client = client(followed.cluster)?;
     let generation_of_certificate = std::fs::read_link(CLIENT_PEM).ok();
     let mut own = OwnRequest::watch(&client, node.as_str());
@@ -176,7 +187,8 @@ pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Optio
         if rejoin::is_asked(&client, own.known(), followed.membership, node, ours).await {
             return Ok(Ended::JoinAnew);
         }
-        say(trouble_of_watch.clone().or_else(|| health.trouble()).as_deref());
+        let trouble_of_node = || health.trouble().map(|text| Trouble { reason: Reason::NodeNotReady, text });
+        say(trouble_of_watch.clone().or_else(trouble_of_node).as_ref());
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use join_crds::NodeJoinRequest;
+use join_crds::vocabulary::Reason;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 
-use crate::connection::explain;
+use crate::connection::{CallError, explain};
 
 /// After so many failures one after the other, with the watch's own pauses between them, the way to the API server itself is in
 /// doubt: its address, its certificate authority or the credential may have changed.
@@ -22,7 +23,30 @@ const MOST_FAILURES: u32 = 6;
 pub struct Lost {
     node: String,
     failures: u32,
-    last: String,
+    last: Trouble,
+}
+
+impl Lost {
+    /// Why the last try failed.
+    pub fn reason(&self) -> Reason {
+        self.last.reason
+    }
+}
+
+/// Why a watch failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Trouble {
+    /// Why, in one word.
+    pub reason: Reason,
+    /// What was tried and seen.
+    pub text: String,
+}
+
+impl From<CallError> for Trouble {
+    fn from(error: CallError) -> Self {
+        Self { reason: error.reason, text: error.to_string() }
+    }
 }
 
 /// What came out of the watch.
@@ -31,7 +55,7 @@ pub enum News {
     /// The request is there, has changed, or is gone: see [`OwnRequest::known`].
     Request,
     /// The watch failed, and goes on by itself after a growing pause.
-    Trouble(String),
+    Trouble(Trouble),
 }
 
 type Events = Pin<Box<dyn Stream<Item = watcher::Result<Event<NodeJoinRequest>>> + Send>>;
@@ -73,7 +97,7 @@ impl OwnRequest {
                 Some(Err(error)) => {
                     let error = self.explained(&error);
                     if self.failures == 0 {
-                        tracing::warn!(%error, "the watch of the request failed");
+                        tracing::warn!(reason = %error.reason, %error, "the watch of the request failed");
                     }
                     self.failures += 1;
                     return if self.failures < MOST_FAILURES {
@@ -82,23 +106,28 @@ impl OwnRequest {
                         Err(self.lost(error))
                     };
                 }
-                None => return Err(self.lost("it ended".to_owned())),
+                None => {
+                    let ended = Trouble { reason: Reason::ConnectionFailed, text: "it ended".to_owned() };
+                    return Err(self.lost(ended));
+                }
             }
         }
     }
 
-    fn explained(&self, error: &watcher::Error) -> String {
+    fn explained(&self, error: &watcher::Error) -> Trouble {
         let tried = format!("watching the NodeJoinRequest {}", self.node);
         match error {
             watcher::Error::InitialListFailed(error)
             | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => explain(&tried, error).to_string(),
-            watcher::Error::WatchError(status) => explain(&tried, &kube::Error::Api(status.clone())).to_string(),
-            other @ watcher::Error::NoResourceVersion => format!("{tried} failed: {other}"),
+            | watcher::Error::WatchFailed(error) => explain(&tried, error).into(),
+            watcher::Error::WatchError(status) => explain(&tried, &kube::Error::Api(status.clone())).into(),
+            other @ watcher::Error::NoResourceVersion => {
+                Trouble { reason: Reason::UnexpectedAnswer, text: format!("{tried} failed: {other}") }
+            }
         }
     }
 
-    fn lost(&self, last: String) -> Lost {
+    fn lost(&self, last: Trouble) -> Lost {
         Lost { node: self.node.clone(), failures: self.failures, last }
     }
 }

@@ -7,10 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use join_crds::vocabulary::Reason;
+use k8s_openapi::jiff::Timestamp;
 
 use crate::checks::beforehand::Keeper;
 use crate::checks::pace::Pace;
-use crate::config::Configuration;
+use crate::clock::Skew;
+use crate::config::{Configuration, Discovery};
 use crate::decision::{Decision, decide};
 use crate::discovery::{self, Discovered};
 use crate::identity::{self, Identity};
@@ -20,7 +23,7 @@ use crate::kubelet::{self, Systemd};
 use crate::local_status::{self, LocalStep, Publisher};
 use crate::lock::{self, StateLock};
 use crate::member::{self, Ended, Followed, Membership};
-use crate::own_request::{self, News, OwnRequest};
+use crate::own_request::{self, News, OwnRequest, Trouble};
 use crate::{announce, files, host, rejoin, removal};
 
 /// How often the agent looks whether its announcement is still there: kube-controller-manager removes pending requests
@@ -65,6 +68,25 @@ pub enum Error {
     Member(#[from] member::Error),
 }
 
+impl Error {
+    /// Why, in one word.
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Discovery(error) => error.reason(),
+            Self::Announce(error) => error.reason(),
+            Self::Join(error) => error.reason(),
+            Self::Lost(lost) => lost.reason(),
+            Self::Member(error) => error.reason(),
+            Self::Identity(_)
+            | Self::Lock(_)
+            | Self::Journal(_)
+            | Self::Kubelet(_)
+            | Self::Rejoin(_)
+            | Self::Removal(_) => Reason::AgentFailed,
+        }
+    }
+}
+
 /// The running service.
 struct Service {
     configuration: Configuration,
@@ -76,6 +98,10 @@ struct Service {
     kubelet_was_started: Cell<bool>,
     /// When results of the checks of a node are written.
     pace: RefCell<Pace>,
+    /// Whether the enrollment token was accepted since this program started.
+    token_was_accepted: Cell<bool>,
+    /// How far the clocks are apart, as of the last discovery.
+    skew: Cell<Option<Skew>>,
     /// For tests: ends the agent after a chosen write.
     crash: CrashSwitch,
 }
@@ -94,6 +120,8 @@ pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwi
         status,
         kubelet_was_started: Cell::new(false),
         pace: RefCell::default(),
+        token_was_accepted: Cell::new(false),
+        skew: Cell::new(None),
         crash,
     };
     tracing::info!(node, key, "the agent has started");
@@ -148,10 +176,32 @@ impl Service {
 
     /// Says that a try failed, and when the next one follows.
     fn failed(&self, error: &Error, pauses: &mut backon::ExponentialBackoff) -> Duration {
-        tracing::warn!(%error, "this did not succeed");
+        let reason = self.refined(error.reason());
         let pause = pauses.next().unwrap_or(MOST_PAUSE);
-        self.status.say(LocalStep::Failed, &format!("{error} (next try in {} s)", pause.as_secs().max(1)));
+        let message = format!("{error} (next try in {} s)", pause.as_secs().max(1));
+        self.status.say_because(LocalStep::Failed, Some(reason), &message);
         pause
+    }
+
+    /// Says more of a refused enrollment token than the API server does, which answers the same to all of them.
+    fn refined(&self, reason: Reason) -> Reason {
+        match &self.configuration.discovery {
+            Discovery::Token { expires, .. } if reason == Reason::CredentialsRefused && self.membership().is_none() => {
+                why_refused(*expires, self.token_was_accepted.get(), Timestamp::now())
+            }
+            _ => reason,
+        }
+    }
+
+    /// Says what is waited for; a clock that is far off is told at once, though it is in the way later only.
+    fn wait_for(&self, what: &str) {
+        match self.skew.get().filter(|skew| skew.is_too_much()) {
+            Some(skew) => {
+                let message = format!("{skew}, which will stop the join; {what}");
+                self.status.say_because(LocalStep::WaitingForRequest, Some(Reason::ClockSkew), &message);
+            }
+            None => self.status.say(LocalStep::WaitingForRequest, what),
+        }
     }
 
     /// The machine is a node: makes sure that its kubelet runs, and follows its request.
@@ -173,10 +223,10 @@ impl Service {
         // Without its files there is no membership, which the next round finds.
         let Some(cluster) = member::cluster(membership) else { return Ok(()) };
         let addresses: Vec<String> = host::address_towards(&cluster.endpoint).iter().map(IpAddr::to_string).collect();
-        let say = |trouble: Option<&str>| match trouble {
+        let say = |trouble: Option<&Trouble>| match trouble {
             None => self.status.say(LocalStep::Joined, &joined),
             Some(error) => {
-                self.status.say(LocalStep::Joined, &format!("{joined}; {error}"));
+                self.status.say_because(LocalStep::Joined, Some(error.reason), &format!("{joined}; {error}"));
             }
         };
         let followed = Followed {
@@ -217,10 +267,11 @@ impl Service {
 
     /// The machine is no node yet: finds the cluster, announces the machine, and carries its request out.
     async fn become_member(&self) -> Result<(), Error> {
-        self.status.say(LocalStep::Discovering, "looking for the API server");
+        self.status.say_again(LocalStep::Discovering, "looking for the API server");
         // Looked up each time: the kubelet may have been installed meanwhile.
         let (discovered, versions) = tokio::join!(discovery::discover(&self.configuration.discovery), host::versions());
         let discovered = discovered?;
+        self.skew.set(discovered.skew);
         let addresses = if self.configuration.node_addresses.is_empty() {
             host::address_towards(&discovered.cluster.endpoint).into_iter().collect()
         } else {
@@ -257,6 +308,7 @@ impl Service {
     async fn announce(&self, discovered: &Discovered, addresses: &[IpAddr]) -> Result<String, Error> {
         let node = &self.configuration.node_name;
         let name = announce::announce(&discovered.client, &self.identity, node, addresses).await?;
+        self.token_was_accepted.set(true);
         tracing::info!(name, "this machine is announced");
         Ok(name)
     }
@@ -279,7 +331,7 @@ impl Service {
     /// Watches the machine's own request, and carries it out when there is something for this machine in it.
     async fn wait_and_join(&self, discovered: &Discovered, prepared: &Prepared<'_>) -> Result<(), Error> {
         let mut own = OwnRequest::watch(&discovered.client, self.node());
-        self.status.say(LocalStep::WaitingForRequest, &format!("looking for the NodeJoinRequest {}", self.node()));
+        self.wait_for(&format!("looking for the NodeJoinRequest {}", self.node()));
         while let News::Trouble(error) = own.news().await? {
             self.say_trouble(&error);
         }
@@ -290,7 +342,7 @@ impl Service {
             let (occasion, request) = match (&decision, own.known().cloned()) {
                 (Decision::CarryOut(occasion), Some(request)) => (occasion, request),
                 (Decision::Wait(reason), _) => {
-                    self.status.say(LocalStep::WaitingForRequest, reason);
+                    self.wait_for(reason);
                     self.until_another(&mut own, &decision).await?;
                     continue;
                 }
@@ -334,7 +386,7 @@ impl Service {
                 }
                 News::Request => {
                     if let Decision::Wait(reason) = decision {
-                        self.status.say(LocalStep::WaitingForRequest, reason);
+                        self.wait_for(reason);
                     }
                 }
                 News::Trouble(error) if matches!(decision, Decision::Wait(_)) => self.say_trouble(&error),
@@ -343,7 +395,37 @@ impl Service {
         }
     }
 
-    fn say_trouble(&self, error: &str) {
-        self.status.say(LocalStep::WaitingForRequest, error);
+    fn say_trouble(&self, error: &Trouble) {
+        self.status.say_because(LocalStep::WaitingForRequest, Some(self.refined(error.reason)), &error.text);
+    }
+}
+
+/// Why the API server does not accept a bootstrap token. It does not say so itself: what is known is when the token
+/// ends, if the configuration has that, and whether it was accepted earlier.
+fn why_refused(expires: Option<Timestamp>, was_accepted: bool, now: Timestamp) -> Reason {
+    match expires {
+        Some(expires) if expires <= now => Reason::TokenExpired,
+        _ if was_accepted => Reason::TokenRevoked,
+        _ => Reason::TokenUnknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_token_is_told_apart_by_what_is_known_of_it() {
+        let [before, now, later] = [10, 20, 30].map(|second| Timestamp::from_second(second).unwrap());
+        for (expires, was_accepted, expected) in [
+            (Some(before), false, Reason::TokenExpired),
+            (Some(now), true, Reason::TokenExpired),
+            (Some(later), true, Reason::TokenRevoked),
+            (None, true, Reason::TokenRevoked),
+            (Some(later), false, Reason::TokenUnknown),
+            (None, false, Reason::TokenUnknown),
+        ] {
+            assert_eq!(why_refused(expires, was_accepted, now), expected, "{expires:?} {was_accepted}");
+        }
     }
 }

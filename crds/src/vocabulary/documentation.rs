@@ -19,14 +19,18 @@ pub fn reasons_markdown() -> String {
     for condition in ConditionType::ALL {
         let _ = writeln!(page, "| `{condition}` | {} |", condition.meaning());
     }
-    page.push_str("\n## Reasons of conditions\n");
+    page.push_str(
+        "\n## Reasons\n\nWhat a machine tells of itself stands in `join-agent status` and in the journal of join-agent too. A machine that\n\
+         does not reach the API server, or does not believe it, can tell it nowhere else: its request stays at\n\
+         `WaitingForMachine`, without an Event.\n",
+    );
     for reason in Reason::ALL {
         let conditions: Vec<String> = reason.conditions().iter().map(|condition| format!("`{condition}`")).collect();
+        let seen = if conditions.is_empty() { "the machine alone".to_owned() } else { conditions.join(", ") };
         let _ = write!(
             page,
-            "\n### {reason}\n\n{}\n\n- Seen on: {}\n- Next step: {}\n",
+            "\n### {reason}\n\n{}\n\n- Seen on: {seen}\n- Next step: {}\n",
             reason.meaning(),
-            conditions.join(", "),
             reason.next_step()
         );
         if reason.conditions().contains(&ConditionType::Stalled) && *reason != Reason::Progressing {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::ConditionType::{
     self, ClientCertificateIssued, CredentialIssued, MachineBound, NodeRegistered, Ready, ServingCertificateIssued,
     Stalled,
@@ -13,11 +15,14 @@ use super::ConditionType::{
 #[error("unknown condition reason {0:?}: expected one of the reasons listed in docs/reasons.md")]
 pub struct UnknownReason(String);
 
+/// The page with a section for each reason; the section's name is the reason's in lower case.
+const PAGE: &str = "docs/reasons.md";
+
 /// Defines the reasons once, so that their names, documentation and texts cannot drift apart.
 macro_rules! reasons {
-    ($($name:ident on [$($condition:ident),+ $(,)?] $meaning:literal next $next:literal;)+) => {
+    ($($name:ident on [$($condition:ident),* $(,)?] $meaning:literal next $next:literal;)+) => {
         /// Why a condition is as it is: one word, stable, for people and for programs.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Reason {
             $(
                 #[doc = $meaning]
@@ -46,9 +51,10 @@ macro_rules! reasons {
                 match self { $(Self::$name => $next),+ }
             }
 
-            /// Conditions that can carry the reason.
+            /// Conditions that can carry the reason; none for what only the machine itself can tell, since it does not
+            /// reach the API server.
             pub const fn conditions(self) -> &'static [ConditionType] {
-                match self { $(Self::$name => &[$($condition),+]),+ }
+                match self { $(Self::$name => &[$($condition),*]),+ }
             }
         }
     };
@@ -58,6 +64,81 @@ reasons! {
     Progressing on [MachineBound, CredentialIssued, ClientCertificateIssued, NodeRegistered, ServingCertificateIssued, Ready, Stalled]
         "The controller has not come to this step yet, or nothing stands in its way."
         next "Nothing to do. If it stays, look whether the controller runs: kubectl -n join-system get pods.";
+    ConnectionRefused on []
+        "The machine reaches the API server's address, and nothing listens on the port."
+        next "Check the address and port in /etc/join-agent/config.yaml, and that the API server runs. The agent tries again by itself.";
+    ConnectionTimedOut on []
+        "Nobody answers at the API server's address: packets to it, or its answers, are lost."
+        next "Check the firewalls between the machine and the API server, and that the address is the right one. The agent tries again by itself.";
+    NetworkUnreachable on []
+        "The machine has no route to the API server's address."
+        next "Check the machine's network with: ip route get ADDRESS. The agent tries again by itself.";
+    NameNotResolved on []
+        "The API server's name has no address on this machine: the name server does not know it, or does not answer."
+        next "Check the name in /etc/join-agent/config.yaml, and the machine's DNS with: getent ahosts NAME. The agent tries again by itself.";
+    ConnectionFailed on []
+        "The connection to the API server broke in a way that has no reason of its own; the message is what the operating system said."
+        next "Check the network between the machine and the API server. The agent tries again by itself.";
+    ServerAuthorityUnknown on []
+        "What answers at the API server's address has a certificate that the cluster's authority did not sign."
+        next "Check that the address leads to this cluster and that no proxy terminates TLS on the way; if the cluster's authority was replaced, give the machine the new caCertHashes or discovery file.";
+    ServerCertificateExpired on []
+        "The API server's certificate has ended, and the machine's clock agrees with the server's."
+        next "Renew it on the control plane: kubeadm certs renew apiserver. The agent tries again by itself.";
+    ServerCertificateNotYetValid on []
+        "The API server's certificate is not valid yet, and the machine's clock agrees with the server's."
+        next "Check the clock of the machine on which the certificate was made, and make it anew on the control plane: kubeadm certs renew apiserver.";
+    ServerNameMismatch on []
+        "The API server's certificate does not name the address under which the machine looks for it; the message has the names that it has."
+        next "Use one of the certificate's names in /etc/join-agent/config.yaml, or add the address to apiServer.certSANs and renew the certificate.";
+    TLSFailed on []
+        "What answers at the API server's address does not speak TLS as an API server does."
+        next "Check the address and port in /etc/join-agent/config.yaml, and what else listens there.";
+    UnexpectedAnswer on [ClientCertificateIssued, Ready]
+        "What answers at the API server's address is no Kubernetes API server, or something on the way answers in its place."
+        next "Check the address and port in /etc/join-agent/config.yaml, and proxies on the way.";
+    ClockSkew on [ClientCertificateIssued, Ready]
+        "The machine's clock and the API server's are minutes apart; the message has the seconds. Tokens and certificates would be valid at other times than they should."
+        next "Synchronise the clock that is wrong (chrony, systemd-timesyncd). The agent tries again by itself.";
+    ClusterInfoMissing on [ClientCertificateIssued, Ready]
+        "The ConfigMap cluster-info does not exist in kube-public, so that a machine with a token cannot find the cluster."
+        next "On a control plane, write it with: kubeadm init phase bootstrap-token. Or give the machine a discovery file in place of the token.";
+    ClusterInfoForbidden on [ClientCertificateIssued, Ready]
+        "The ConfigMap cluster-info cannot be read without credentials: its Role or RoleBinding is missing, or the API server refuses everybody without credentials."
+        next "Follow what kubectl njr check says of cluster-info-anonymous. Or give the machine a discovery file in place of the token.";
+    ClusterInfoWithoutKubeconfig on [ClientCertificateIssued, Ready]
+        "The ConfigMap cluster-info has no kubeconfig, so that nothing is signed in it."
+        next "On a control plane, write it with: kubeadm init phase bootstrap-token.";
+    SignatureMissing on [ClientCertificateIssued, Ready]
+        "The API server accepts the token, and cluster-info has no signature of it: the signer has not come to it, or does not run."
+        next "Nothing to do for some seconds. If it stays, look whether kube-controller-manager runs with its bootstrapsigner, and at kubectl njr check. The agent tries again by itself.";
+    SignatureMismatch on [ClientCertificateIssued, Ready]
+        "The signature of the token in cluster-info was made with another secret or over another text."
+        next "Compare the token on the machine with the cluster's. If it is the right one, somebody changes cluster-info, or stands between the machine and the API server: see kubectl njr check.";
+    CAPinMismatch on [ClientCertificateIssued, Ready]
+        "The certificate authority of the cluster that answers is none of the pinned ones; the message has both hashes."
+        next "Compare caCertHashes with what kubectl njr ca-hash prints. If they differ, the machine is meant for another cluster or the authority was replaced; if not, somebody stands between the machine and the API server.";
+    TokenRevoked on []
+        "The token was accepted earlier and is not any more: it was deleted, or has ended."
+        next "Make another one with kubectl njr enroll, and put its file on the machine. A request's own token is made anew with the request: delete it and apply it again.";
+    TokenUnknown on []
+        "The API server does not accept the token: it is mistyped, of another cluster, or was deleted before this machine used it."
+        next "Make another one with kubectl njr enroll, and put its file on the machine. See which tokens there are with: kubectl njr token list.";
+    CredentialsRefused on []
+        "The API server does not accept the credentials that the machine has."
+        next "Check that they are of this cluster and have not ended; for a node see with join-agent check which certificate it has.";
+    AccessDenied on [ClientCertificateIssued, Ready]
+        "The API server knows who asks, and does not allow it: a Role or a binding of join-operator is missing, or an admission policy refuses."
+        next "See which rights are missing with: kubectl njr check.";
+    ObjectMissing on [ClientCertificateIssued, Ready]
+        "Something that a join needs does not exist in the cluster; the message names it."
+        next "Check that join-operator is installed, and that the cluster was made by kubeadm: kubectl njr check.";
+    RequestRejected on [ClientCertificateIssued, Ready]
+        "The API server understood what it was asked, and refuses it; the message has its words."
+        next "Look at the admission policies and webhooks of the cluster, and compare the versions of agent and chart.";
+    APIServerError on [ClientCertificateIssued, Ready]
+        "The API server answered that it cannot answer."
+        next "Look at the logs of kube-apiserver and etcd. The agent tries again by itself.";
     WaitingForMachine on [MachineBound, CredentialIssued, Ready]
         "No machine has announced itself under this name yet. No token is made before one does."
         next "Start join-agent on the machine with an enrollment file, and see what it says with: join-agent status.";
@@ -90,7 +171,7 @@ reasons! {
         next "Nothing to do.";
     TokenExpired on [CredentialIssued, Ready, Stalled]
         "The bootstrap token ended before the machine used it."
-        next "See with join-agent status what held the machine up. Then delete the request and apply it again, with a longer tokenTTLSeconds if the machine needs it.";
+        next "See with join-agent status what held the machine up. A request's token: delete the request and apply it again, with a longer tokenTTLSeconds if the machine needs it. An enrollment token: make another one with kubectl njr enroll, and put its file on the machine.";
     TokenRemoved on [CredentialIssued]
         "The bootstrap token has served, and was removed together with its signature."
         next "Nothing to do.";
@@ -157,6 +238,13 @@ reasons! {
     DeadlineExceeded on [Ready, Stalled]
         "The node was not Ready within deadlineSeconds of the machine's appearance; the message says what it waited for."
         next "Repair what it waited for, then ask for another try: kubectl njr retry NAME. Raising deadlineSeconds does it as well.";
+}
+
+impl Reason {
+    /// Where the documentation explains the reason.
+    pub fn documentation(self) -> String {
+        format!("{PAGE}#{}", self.as_str().to_lowercase())
+    }
 }
 
 impl fmt::Display for Reason {

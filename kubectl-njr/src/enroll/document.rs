@@ -52,6 +52,7 @@ struct Discovery {
 struct TokenDiscovery {
     api_server_endpoint: String,
     token: Zeroizing<String>,
+    token_expiration: String,
     ca_cert_hashes: Vec<String>,
 }
 
@@ -111,8 +112,14 @@ struct IgnitionUnit {
 }
 
 impl AgentConfiguration {
-    /// The configuration for a machine; without a name it is the one of its host name.
-    pub fn new(node_name: Option<&NodeName>, endpoint: &Endpoint, token: &BootstrapToken, pins: &PinSet) -> Self {
+    /// The configuration for a machine; without a name it is the one of its host name. `expires` is when the token ends.
+    pub fn new(
+        node_name: Option<&NodeName>,
+        endpoint: &Endpoint,
+        token: &BootstrapToken,
+        expires: &str,
+        pins: &PinSet,
+    ) -> Self {
         Self {
             api_version: "agent.nodejoin.dev/v1alpha1",
             kind: "AgentConfiguration",
@@ -121,6 +128,7 @@ impl AgentConfiguration {
                 bootstrap_token: TokenDiscovery {
                     api_server_endpoint: endpoint.to_string(),
                     token: token.expose(),
+                    token_expiration: expires.to_owned(),
                     ca_cert_hashes: pins.iter().map(ToString::to_string).collect(),
                 },
             },
@@ -179,7 +187,7 @@ mod tests {
         let pins = [PublicKeyPin::parse(&format!("sha256:{}", "ab".repeat(32))).unwrap()].into_iter().collect();
         let endpoint = Endpoint::parse("[2001:db8::1]:6443").unwrap();
         let token = BootstrapToken::parse("000000.0000000000000000").unwrap();
-        let configuration = AgentConfiguration::new(name.as_ref(), &endpoint, &token, &pins);
+        let configuration = AgentConfiguration::new(name.as_ref(), &endpoint, &token, "2026-07-01T12:00:00Z", &pins);
         configuration.render(format, "2026-07-01T12:00:00Z").unwrap().to_string()
     }
 
@@ -192,6 +200,7 @@ discovery:
   bootstrapToken:
     apiServerEndpoint: \"[2001:db8::1]:6443\"
     token: 000000.0000000000000000
+    tokenExpiration: 2026-07-01T12:00:00Z
     caCertHashes:
     - sha256:abababababababababababababababababababababababababababababababab
 ";

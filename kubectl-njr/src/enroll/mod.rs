@@ -155,7 +155,8 @@ async fn enroll(
         Shown::Token => Zeroizing::new(format!("{}\n", &*made.token.expose())),
         Shown::Configuration(format) => {
             let endpoint = arguments.api_server_endpoint.as_ref().unwrap_or_else(|| published.endpoint());
-            let configuration = AgentConfiguration::new(node_name, endpoint, &made.token, &published.pins());
+            let configuration =
+                AgentConfiguration::new(node_name, endpoint, &made.token, &made.expires, &published.pins());
             configuration.render(format, &made.expires)?
         }
     };

@@ -15,8 +15,13 @@ pub type Lookup = Result<Vec<IpAddr>, String>;
 
 /// Looks a name up, in /etc/hosts and in the DNS, as this machine is configured.
 pub async fn look_up(name: &str) -> Lookup {
+    look_up_within(LOOKUP_TIMEOUT, name).await
+}
+
+/// The same with another limit.
+pub async fn look_up_within(limit: Duration, name: &str) -> Lookup {
     let lookup = tokio::net::lookup_host((name, 0));
-    match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+    match tokio::time::timeout(limit, lookup).await {
         Ok(Ok(found)) => {
             let mut addresses = Vec::new();
             for address in found.map(|found| found.ip()) {
@@ -27,7 +32,7 @@ pub async fn look_up(name: &str) -> Lookup {
             Ok(addresses)
         }
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_elapsed) => Err(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs())),
+        Err(_elapsed) => Err(format!("no answer within {} s", limit.as_secs())),
     }
 }
 

@@ -1,32 +1,25 @@
 //! The way to the API server, one step after the other: name, connection, TLS, cluster-info; and what time it is there.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use join_checks::Finding;
+use join_crds::vocabulary::Reason;
 use join_trust::ca_bundle::{CaBundle, CaTrust};
-use join_trust::cluster_info::{self, ClusterInfo};
+use join_trust::cluster_info::ClusterInfo;
 use join_trust::endpoint::Endpoint;
 use join_trust::token::BootstrapToken;
-use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::jiff::fmt::rfc2822;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::net::TcpStream;
 
 use super::catalogue::{API_SERVER_DNS, API_SERVER_TCP, API_SERVER_TLS, CLOCK_SKEW, CLUSTER_INFO, Kind};
 use super::name;
+use crate::clock::Skew;
 use crate::connection::{self, Answer, As, CallError, Server};
+use crate::discovery;
 
 /// How long a connection to one address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The API server itself takes no object of more than about 1.5 MiB.
-const MAX_ANSWER: usize = 2 * 1024 * 1024;
-/// From here on a difference of clocks is told.
-const NOTICEABLE: i64 = 10;
-/// From here on it stops a join: certificates are valid from five minutes before they are issued.
-const TOO_MUCH: i64 = 300;
 
 /// How the API server is recognised.
 #[derive(Clone, Copy)]
@@ -51,7 +44,7 @@ pub struct Trouble {
 
 impl From<CallError> for Trouble {
     fn from(error: CallError) -> Self {
-        Self { seen: error.seen, remedy: Some(error.remedy) }
+        Self { seen: error.seen, remedy: Some(error.reason.next_step()) }
     }
 }
 
@@ -68,8 +61,8 @@ pub struct Facts {
     pub tls: Step,
     /// The signature of cluster-info; never tried where the authorities are known already.
     pub cluster_info: Step,
-    /// By how many seconds this machine's clock is ahead of the API server's; negative when it is behind.
-    pub skew: Option<i64>,
+    /// How far this machine's clock and the API server's are apart.
+    pub skew: Option<Skew>,
     /// The authorities that cluster-info named.
     pub authorities: Option<CaBundle>,
 }
@@ -121,20 +114,12 @@ async fn connect(addresses: &[IpAddr], port: u16) -> Result<String, Trouble> {
         match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Ok(format!("{address} accepts connections")),
             Ok(Err(error)) => {
-                let remedy = match error.kind() {
-                    std::io::ErrorKind::ConnectionRefused => {
-                        "nothing listens there: check the address and port, and that the API server runs"
-                    }
-                    std::io::ErrorKind::HostUnreachable | std::io::ErrorKind::NetworkUnreachable => {
-                        "there is no route: check this machine's network with `ip route`"
-                    }
-                    _ => "check the network between this machine and the API server",
-                };
+                let remedy = connection::reason_of_io(error.kind()).next_step();
                 last = Trouble { seen: format!("{address}: {error}"), remedy: Some(remedy) };
             }
             Err(_elapsed) => {
                 let seen = format!("{address} does not answer within {} s", CONNECT_TIMEOUT.as_secs());
-                last = Trouble { seen, remedy: Some("a firewall drops the packets, or the address is nobody's") };
+                last = Trouble { seen, remedy: Some(Reason::ConnectionTimedOut.next_step()) };
             }
         }
     }
@@ -146,11 +131,11 @@ async fn ask(facts: &mut Facts, endpoint: &Endpoint, proof: Proof<'_>) {
     let (token, trust) = match proof {
         Proof::Authorities(ca) => {
             let asked = fetch(endpoint, Server::Verified(ca)).await;
-            facts.skew = asked.as_ref().ok().and_then(|asked| asked.skew);
+            facts.skew = asked.as_ref().ok().and_then(Answer::skew);
             let verified = asked.map(|_| "verified by the cluster's authority".to_owned());
             if verified.is_err() {
                 // A clock that is far off is why a certificate is not valid: the time is asked of whoever is there.
-                facts.skew = fetch(endpoint, Server::Unverified).await.ok().and_then(|asked| asked.skew);
+                facts.skew = fetch(endpoint, Server::Unverified).await.ok().as_ref().and_then(Answer::skew);
             }
             facts.tls = Some(verified.map_err(Trouble::from));
             return;
@@ -164,8 +149,8 @@ async fn ask(facts: &mut Facts, endpoint: &Endpoint, proof: Proof<'_>) {
             return;
         }
     };
-    facts.skew = asked.skew;
-    let verified = asked.cluster_info().map_err(Trouble::from).and_then(|data| {
+    facts.skew = asked.skew();
+    let verified = discovery::cluster_info_of(&asked, endpoint).map_err(Trouble::from).and_then(|data| {
         let found = ClusterInfo::verify(&data, token, trust);
         found.map_err(|error| Trouble { seen: error.to_string(), remedy: None })
     });
@@ -181,47 +166,16 @@ async fn ask(facts: &mut Facts, endpoint: &Endpoint, proof: Proof<'_>) {
     }
 }
 
-/// An answer, and what it tells of the server's clock.
-struct Asked {
-    answer: Answer,
-    skew: Option<i64>,
-}
-
-impl Asked {
-    fn cluster_info(&self) -> Result<BTreeMap<String, String>, CallError> {
-        Ok(self.answer.object::<ConfigMap>("fetching cluster-info")?.data.unwrap_or_default())
-    }
-}
-
 /// Fetches cluster-info. Any answer will do, a refusal too: it comes from a server that speaks TLS and HTTP.
-async fn fetch(endpoint: &Endpoint, server: Server<'_>) -> Result<Asked, CallError> {
+async fn fetch(endpoint: &Endpoint, server: Server<'_>) -> Result<Answer, CallError> {
     let client: Client = connection::client(endpoint, server, As::Anonymous).map_err(|error| CallError {
         tried: format!("connecting to {endpoint}"),
         seen: error.to_string(),
-        remedy: "check the certificate authorities in the configuration",
+        reason: Reason::AgentFailed,
+        code: None,
         temporary: false,
     })?;
-    let path = format!("/api/v1/namespaces/{}/configmaps/{}", cluster_info::NAMESPACE, cluster_info::NAME);
-    let sent = Timestamp::now();
-    let answer = connection::ask_limited(&client, "fetching cluster-info", &path, MAX_ANSWER).await?;
-    let skew = answer.date.as_deref().and_then(|date| skew(date, sent, Timestamp::now()));
-    Ok(Asked { answer, skew })
-}
-
-/// By how many whole seconds this clock is ahead of the one that wrote `date` (RFC 9110, whole seconds) between `sent`
-/// and `received`. What can be explained by the rounding and by the way is no difference.
-fn skew(date: &str, sent: Timestamp, received: Timestamp) -> Option<i64> {
-    let theirs = rfc2822::parse(date).ok()?.timestamp();
-    // Their clock was somewhere in [theirs, theirs + 1 s) at some time in [sent, received].
-    let ahead = sent.duration_since(theirs.checked_add(SignedDuration::from_secs(1)).ok()?);
-    let behind = received.duration_since(theirs);
-    Some(if ahead > SignedDuration::ZERO {
-        ahead.as_secs() + i64::from(ahead.subsec_nanos() > 0)
-    } else if behind < SignedDuration::ZERO {
-        behind.as_secs() - i64::from(behind.subsec_nanos() < 0)
-    } else {
-        0
-    })
+    discovery::ask(&client, endpoint).await
 }
 
 /// Judges what was seen; `None` when there is nowhere to go.
@@ -248,24 +202,20 @@ pub fn judge(facts: Option<&Facts>) -> Vec<Finding> {
     ]
 }
 
-fn clock(skew: Option<i64>) -> Finding {
+fn clock(skew: Option<Skew>) -> Finding {
     let Some(skew) = skew else { return CLOCK_SKEW.skipped("the API server did not tell its time") };
-    let seconds = skew.unsigned_abs();
-    let direction = if skew > 0 { "ahead of" } else { "behind" };
-    let seen = format!("this machine's clock is {seconds} s {direction} the API server's");
-    if skew.abs() >= TOO_MUCH {
-        CLOCK_SKEW.failed(seen)
-    } else if skew.abs() >= NOTICEABLE {
-        CLOCK_SKEW.warning(seen)
+    if skew.is_too_much() {
+        CLOCK_SKEW.failed(skew.to_string())
+    } else if skew.is_noticeable() {
+        CLOCK_SKEW.warning(skew.to_string())
     } else {
-        CLOCK_SKEW.passed(format!("{seconds} s apart"))
+        CLOCK_SKEW.passed(skew.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use join_checks::Verdict::{Failed, Passed, Skipped, Warning};
-    use proptest::prelude::*;
 
     use super::*;
     use crate::checks::tests::verdict;
@@ -292,7 +242,7 @@ mod tests {
                     dns: Some(Ok(fine())),
                     tcp: Some(Ok(fine())),
                     tls: Some(trouble()),
-                    skew: Some(0),
+                    skew: Some(Skew::ahead(0)),
                     ..Facts::default()
                 }),
                 [Passed, Passed, Failed, Skipped, Passed],
@@ -302,7 +252,7 @@ mod tests {
                     dns: Some(Ok(fine())),
                     tcp: Some(Ok(fine())),
                     cluster_info: Some(trouble()),
-                    skew: Some(11),
+                    skew: Some(Skew::ahead(11)),
                     ..Facts::default()
                 }),
                 [Passed, Passed, Skipped, Failed, Warning],
@@ -312,7 +262,7 @@ mod tests {
                     dns: Some(Ok(fine())),
                     tcp: Some(Ok(fine())),
                     tls: Some(Ok(fine())),
-                    skew: Some(-300),
+                    skew: Some(Skew::ahead(-300)),
                     ..Facts::default()
                 }),
                 [Passed, Passed, Passed, Skipped, Failed],
@@ -334,29 +284,9 @@ mod tests {
             (Some(-600), Failed, "600 s behind"),
             (None, Skipped, "did not tell"),
         ] {
-            let finding = clock(skew);
+            let finding = clock(skew.map(Skew::ahead));
             assert_eq!(finding.verdict, expected);
             assert!(finding.observed.contains(seen), "{finding:?}");
-        }
-    }
-
-    #[test]
-    fn a_date_that_is_none_tells_nothing() {
-        let now = Timestamp::now();
-        assert_eq!(skew("yesterday", now, now), None);
-    }
-
-    proptest! {
-        #[test]
-        fn the_skew_is_what_it_was_made_with(
-            milliseconds in 0_i64..4_000_000_000_000, offset in -100_000_i64..100_000, way in 0_i64..400
-        ) {
-            // Our clock is `offset` seconds ahead of theirs; they write the date in the middle of the way.
-            let theirs = Timestamp::from_millisecond(milliseconds).unwrap();
-            let date = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&theirs).unwrap();
-            let ours = |shift: i64| Timestamp::from_millisecond(milliseconds + offset * 1000 + shift).unwrap();
-            let told = skew(&date, ours(-way), ours(way)).unwrap();
-            prop_assert!((told - offset).abs() <= 1 || told == 0 && offset.abs() <= 1, "{told} for {offset}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use join_crds::vocabulary::{SIGNER_KUBELET_CLIENT, client_csr_name};
+use join_crds::vocabulary::{Reason, SIGNER_KUBELET_CLIENT, client_csr_name};
 use join_trust::ca_bundle::CaBundle;
 use join_trust::machine_key::{MachineKey, MachineKeyError};
 use join_trust::names::NodeName;
@@ -87,6 +87,19 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl Error {
+    /// Why, in one word.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Call(error) => error.reason,
+            Self::Denied { .. } | Self::Stolen { .. } => Reason::CertificateRequestDenied,
+            Self::Timeout { approved: true, .. } | Self::Failed { .. } => Reason::SignerMissing,
+            Self::Timeout { approved: false, .. } => Reason::CertificateRequestWaiting,
+            Self::Build(_) | Self::Deleted { .. } | Self::Unusable { .. } => Reason::AgentFailed,
+        }
+    }
 }
 
 /// Asks for the certificate and waits for it. Returns its PEM.

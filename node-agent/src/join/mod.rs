@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
-use join_crds::vocabulary::client_csr_name;
+use join_crds::vocabulary::{Reason, client_csr_name};
 use join_crds::{AgentStep, Check, CheckResult, NodeJoinRequest, Versions};
 use join_trust::ca_bundle::{CaBundleError, CaTrust};
 use join_trust::credentials::{CredentialsError, JoinCredentials};
@@ -22,6 +22,7 @@ use kube::{Api, Client};
 use secrecy::SecretString;
 
 use crate::atomic_file;
+use crate::checks::catalogue::CLOCK_SKEW;
 use crate::checks::{self, Authorities, Expected, KubeletSettings, Place, beforehand};
 use crate::connection::{self, As, CallError, Server, SetupError, call};
 use crate::discovery::{self, Cluster};
@@ -104,6 +105,24 @@ pub enum Error {
     Superseded,
 }
 
+impl Error {
+    /// Why, in one word.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Discovery(error) => error.reason(),
+            Self::Call(error) => error.reason,
+            Self::Certificate(error) => error.reason(),
+            Self::OtherCluster(CaBundleError::NotPinned { .. }) => Reason::CAPinMismatch,
+            // A clock has a reason of its own, since it is told of before a request is there too.
+            Self::Preflight(checks) if checks.iter().all(|check| check.name == CLOCK_SKEW.id) => Reason::ClockSkew,
+            Self::Preflight(_) => Reason::PreflightFailed,
+            Self::NodeExists(_) => Reason::NodeAlreadyExists,
+            Self::ConfigMap { .. } => Reason::ObjectMissing,
+            _ => Reason::AgentFailed,
+        }
+    }
+}
+
 /// What is known of the machine and its cluster before there is a request.
 pub struct Prepared<'a> {
     /// The machine's keys.
@@ -165,7 +184,8 @@ pub async fn carry_out(
     };
     let outcome = Box::pin(steps).await;
     if let Some(error) = outcome.as_ref().err().filter(|error| !matches!(error, Error::Superseded)) {
-        reporter.step(AgentStep::Failed, Some(&error.to_string())).await;
+        let message = format!("{error}. {}", error.reason().next_step());
+        reporter.step(AgentStep::Failed, Some(&message)).await;
     }
     outcome
 }
@@ -229,7 +249,7 @@ async fn ask(
     let looking = async { checks::observe(place, &expected, machine.beforehand.get().await).await };
     let (facts, cluster, configuration, free, systemd_resolved, kubelet_unit) = tokio::join!(
         looking,
-        confirm(sealed, credentials),
+        confirm(sealed, credentials, machine.status),
         cluster_configuration(client),
         name_is_free(client, machine.node_name),
         machine.systemd.is_active("systemd-resolved.service"),
@@ -339,13 +359,24 @@ async fn settle(
 }
 
 /// Discovery with the request's own token.
-async fn confirm(cluster: &Cluster, credentials: &JoinCredentials) -> Result<Cluster, discovery::Error> {
+async fn confirm(
+    cluster: &Cluster,
+    credentials: &JoinCredentials,
+    status: &Publisher,
+) -> Result<Cluster, discovery::Error> {
     let often = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(5))
         .with_max_times(DISCOVERY_TRIES)
         .with_jitter();
-    (|| discovery::confirm(cluster, &credentials.token)).retry(often).when(discovery::Error::is_temporary).await
+    let tell = |error: &discovery::Error, _pause| {
+        status.say_because(LocalStep::Joining, Some(error.reason()), &error.to_string());
+    };
+    (|| discovery::confirm(cluster, &credentials.token))
+        .retry(often)
+        .when(discovery::Error::is_temporary)
+        .notify(tell)
+        .await
 }
 
 /// kubeadm's own check: a Ready Node of this name is another machine.

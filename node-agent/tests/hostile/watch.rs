@@ -45,7 +45,7 @@ async fn endless_errors_of_a_watch_cost_little() {
         let hour = async {
             loop {
                 match own.news().await {
-                    Ok(News::Trouble(said)) => troubles.push(said),
+                    Ok(News::Trouble(said)) => troubles.push(said.text),
                     Ok(News::Request) => {}
                     // The agent starts its round anew, with a pause that grows to a minute.
                     Err(lost) => {

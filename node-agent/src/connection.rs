@@ -8,11 +8,16 @@ use std::time::Duration;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use join_crds::vocabulary::Reason;
 use join_trust::ca_bundle::CaBundle;
 use join_trust::endpoint::Endpoint;
 use k8s_openapi::jiff::Timestamp;
-use kube::client::Body;
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ConfigExt};
 use kube::core::Status;
 use kube::{Client, Config};
 use secrecy::{ExposeSecret, SecretString};
@@ -22,6 +27,7 @@ use tower::retry::RetryLayer;
 use zeroize::Zeroizing;
 
 use crate::clock::Skew;
+use crate::tls::{self, Believed, Shown};
 
 /// How this program names itself to the API server, for its audit log.
 const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));

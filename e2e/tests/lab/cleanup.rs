@@ -10,31 +10,49 @@ use join_e2e::lab::{cgroups, own_name, remove, wait_until};
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The victim's part: starts a lab and waits for its end.
+/// The victim's part: starts a lab with a machine and waits for its end.
 pub fn start_a_lab_and_wait(name: &str) -> anyhow::Result<std::convert::Infallible> {
-    let _lab = super::start(name)?;
+    let lab = super::start(name)?;
+    lab.add_machine("worker-1")?;
+    std::fs::write(lab.layout().folder().join(COMPLETE), std::process::id().to_string())?;
     loop {
         std::thread::park();
     }
 }
 
+/// The file in which a victim whose lab is complete writes its process id.
+const COMPLETE: &str = "complete";
+
 pub fn a_killed_owner_is_cleaned_up() -> Result<(), Failed> {
     let layout = Layout::new(&own_name("t-victim")?)?;
-    let mut victim =
-        Command::new(std::env::current_exe()?).args([super::VICTIM, layout.name()]).stdin(Stdio::null()).spawn()?;
     // In the middle of the work: etcd runs, and the API server is about to.
     let etcd_log = layout.logs().join("etcd.log");
-    wait_until("the victim's etcd to run", Duration::from_mins(1), || {
-        if etcd_log.exists() { Ok(()) } else { Err(format!("no {}", etcd_log.display())) }
-    })?;
-    victim.kill()?;
-    victim.wait()?;
+    kill_a_victim_when(&layout, |_| etcd_log.exists())?;
     assert!(!leftovers(&layout)?.is_empty(), "the victim had made nothing, so this test shows nothing");
 
     // The next start of the same lab finds its predecessor dead and removes what it left.
-    drop(super::start(layout.name())?);
+    let complete = layout.folder().join(COMPLETE);
+    kill_a_victim_when(&layout, |id| std::fs::read_to_string(&complete).is_ok_and(|text| text == id.to_string()))?;
+    let left = leftovers(&layout)?.join("\n");
+    for kind in ["/lib/systemd/systemd", "/usr/bin/containerd", "machines/worker-1/disk"] {
+        assert!(left.contains(kind), "the victim left no {kind}, so this test shows nothing:\n{left}");
+    }
+    remove(layout.name())?;
     assert_eq!(leftovers(&layout)?, Vec::<String>::new());
     Ok(())
+}
+
+/// Starts a victim, and kills it when what it has made, or its process id, says so.
+fn kill_a_victim_when(layout: &Layout, far_enough: impl Fn(u32) -> bool) -> Result<(), Failed> {
+    let mut victim =
+        Command::new(std::env::current_exe()?).args([super::VICTIM, layout.name()]).stdin(Stdio::null()).spawn()?;
+    let id = victim.id();
+    let reached = wait_until("the victim to get far enough", Duration::from_mins(2), || {
+        if far_enough(id) { Ok(()) } else { Err(format!("logs in {}", layout.logs().display())) }
+    });
+    victim.kill()?;
+    victim.wait()?;
+    Ok(reached?)
 }
 
 /// The demo's part of [`ctrl_c_ends_the_demo`]; it never gets as far as needing our own programs.
@@ -105,7 +123,11 @@ fn leftovers(layout: &Layout) -> Result<Vec<String>, Failed> {
     for process in std::fs::read_dir("/proc")?.flatten() {
         let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         let words = String::from_utf8_lossy(&command).replace('\0', " ");
-        if words.contains(&format!("{}/", layout.cgroup_root())) || words.contains(&below) {
+        let cgroups = std::fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
+        let inside = format!("{}/", layout.cgroup_root());
+        // One that has ended and is not reaped has no words; that is for its parent to do.
+        let is_there = !words.is_empty();
+        if is_there && (words.contains(&inside) || words.contains(&below) || cgroups.contains(&inside)) {
             found.push(words);
         }
     }

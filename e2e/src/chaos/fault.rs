@@ -8,7 +8,7 @@ use kube::Client;
 use super::etcd;
 use super::plan::{Fault, Kind, Victim};
 use super::supervisor::{CONTROLLER, Supervisor};
-use crate::lab::{Lab, Machine};
+use crate::lab::{Lab, Machine, wait_until};
 
 /// The agent's unit.
 pub const AGENT_UNIT: &str = "join-agent.service";
@@ -57,7 +57,10 @@ impl Hands<'_> {
             Kind::Kill(_) => Ok(()),
             Kind::Cut => Ok(machine.set_connected(true)?),
             Kind::MachineDiskFull => Ok(machine.set_disk_full(false)?),
-            Kind::EtcdFull => self.runtime.block_on(etcd::set_full(self.etcd, false)),
+            // Left raised, it would be every later run's fault.
+            Kind::EtcdFull => Ok(wait_until("etcd to take back its alarm", Duration::from_secs(30), || {
+                self.runtime.block_on(etcd::set_full(self.etcd, false)).map_err(|failure| failure.to_string())
+            })?),
             Kind::AgentClock => {
                 machine.set_clock_of_unit(AGENT_UNIT, None)?;
                 // The machine is compared with what it was, and an empty folder is something.

@@ -7,6 +7,7 @@
 
 mod etcd;
 mod fault;
+mod join;
 pub mod judge;
 mod observe;
 pub mod plan;

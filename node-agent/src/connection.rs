@@ -33,6 +33,12 @@ use crate::tls::{self, Believed, Shown};
 const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));
 /// How long a connection may take to be established.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// After how much silence the other side's system is asked whether the connection still is, and how often it is then asked
+/// again. A watch only listens: without this, one whose way was cut waits for minutes, or for ever when the other side has
+/// given the connection up meanwhile (RFC 9293, section 3.8.4).
+const KEEPALIVE: Duration = Duration::from_secs(5);
+/// After so many questions without an answer the connection is given up, and another one is made.
+const KEEPALIVE_QUESTIONS: u32 = 3;
 /// How long any call but a watch may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -121,6 +127,9 @@ fn client_of(
     config.headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_QUESTIONS));
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
     let mut connector = TimeoutConnector::new(https);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -436,6 +445,33 @@ mod tests {
             let found = explain("trying", &kube::Error::Service(Box::new(error)));
             assert_eq!(found.reason, expected, "{shown}");
         }
+    }
+
+    /// The kernel's table of connections tells which timer runs for each: 2 is the keepalive's (proc_pid_net_tcp(5)).
+    #[tokio::test]
+    async fn a_connection_without_news_is_asked_whether_it_still_is() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = local_client(&format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
+        let asking = tokio::spawn(async move { client.apiserver_version().await });
+        let (mut stream, peer) = listener.accept().await.unwrap();
+        // Once the question is here, and acknowledged, nothing is on its way and only a keepalive can be waiting.
+        let mut question = [0; 4096];
+        let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut question).await.unwrap();
+        let local = format!("0100007F:{:04X}", peer.port());
+        let timer = || {
+            let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+            let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let fields = lines.find(|fields| fields.get(1) == Some(&local.as_str())).unwrap();
+            fields[5][..2].to_owned()
+        };
+        // 1: the question is not acknowledged yet.
+        while timer() == "01" {
+            tokio::task::yield_now().await;
+        }
+        let timer = timer();
+        assert_eq!(timer, "02", "no keepalive runs");
+        asking.abort();
     }
 
     #[tokio::test]

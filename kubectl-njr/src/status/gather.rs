@@ -8,11 +8,16 @@ use kube::Api;
 use kube::api::ListParams;
 
 use join_crds::NodeJoinRequest;
+use join_crds::vocabulary::{SIGNER_KUBELET_CLIENT, SIGNER_KUBELET_SERVING, SIGNER_MACHINE};
 
 use crate::session::{CallError, Session};
 
 /// The namespace in which Events about what has no namespace are kept.
 pub const EVENTS_NAMESPACE: &str = "default";
+
+/// The signers that a machine asks during a join. Certificate requests of all others, of which a cluster can have many, are
+/// not even fetched.
+pub const SIGNERS: [&str; 3] = [SIGNER_MACHINE, SIGNER_KUBELET_CLIENT, SIGNER_KUBELET_SERVING];
 
 /// What was read.
 #[derive(Debug, Clone)]
@@ -23,7 +28,7 @@ pub struct Gathered {
     pub now: Timestamp,
     /// The request, if there is one.
     pub request: Option<NodeJoinRequest>,
-    /// Certificate requests of every signer; only those of this node are used.
+    /// Certificate requests of [`SIGNERS`]; only those of this node are used.
     pub certificate_requests: Vec<CertificateSigningRequest>,
     /// The Node, if there is one.
     pub node: Option<Node>,
@@ -48,6 +53,11 @@ impl Gathered {
     }
 }
 
+/// The field selector of one signer's certificate requests.
+pub fn of_signer(signer: &str) -> String {
+    format!("spec.signerName={signer}")
+}
+
 /// The Events about objects of this name.
 pub fn about(name: &str) -> ListParams {
     ListParams::default().fields(&format!("regarding.name={name}"))
@@ -66,16 +76,20 @@ pub async fn gather(session: &Session, name: &str) -> Result<Gathered, CallError
     let certificates: Api<CertificateSigningRequest> = Api::all(session.client());
     let nodes: Api<Node> = Api::all(session.client());
     let events: Api<Event> = Api::namespaced(session.client(), EVENTS_NAMESPACE);
-    let (all, about) = (ListParams::default(), about(name));
+    let about = about(name);
+    let certificates = futures::future::try_join_all(SIGNERS.map(|signer| {
+        let (certificates, of_signer) = (certificates.clone(), ListParams::default().fields(&of_signer(signer)));
+        async move { session.call("list certificate requests", certificates.list(&of_signer)).await }
+    }));
     let (request, certificates, node, events) = tokio::join!(
         session.call_opt("read the request", requests.get(name)),
-        session.call("list certificate requests", certificates.list(&all)),
+        certificates,
         session.call_opt("read the Node", nodes.get(name)),
         session.call("list Events", events.list(&about)),
     );
     let mut gathered = Gathered { request: request?, ..Gathered::new(name) };
     match certificates {
-        Ok(list) => gathered.certificate_requests = list.items,
+        Ok(lists) => gathered.certificate_requests = lists.into_iter().flat_map(|list| list.items).collect(),
         Err(error) => gathered.obstacles.push(error.to_string()),
     }
     match node {

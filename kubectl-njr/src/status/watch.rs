@@ -17,7 +17,7 @@ use kube::{Api, Resource};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Error;
-use super::gather::{EVENTS_NAMESPACE, Gathered};
+use super::gather::{EVENTS_NAMESPACE, Gathered, SIGNERS, of_signer};
 use super::model::{Outcome, Tree, tree};
 use super::render::{Look, changes, render};
 use crate::output::{self, Screen, stderr};
@@ -32,7 +32,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 #[allow(clippy::large_enum_variant, reason = "each is taken apart at once, and never kept")]
 enum Change {
     Request(Result<watcher::Event<NodeJoinRequest>, watcher::Error>),
-    Certificate(Result<watcher::Event<CertificateSigningRequest>, watcher::Error>),
+    /// The place of the signer in [`SIGNERS`], and what its watch told.
+    Certificate(usize, Result<watcher::Event<CertificateSigningRequest>, watcher::Error>),
     Node(Result<watcher::Event<Node>, watcher::Error>),
     Event(Result<watcher::Event<Event>, watcher::Error>),
 }
@@ -70,7 +71,7 @@ impl<K: Resource<DynamicType = ()>> Kept<K> {
 struct World {
     name: String,
     requests: Kept<NodeJoinRequest>,
-    certificates: Kept<CertificateSigningRequest>,
+    certificates: [Kept<CertificateSigningRequest>; SIGNERS.len()],
     nodes: Kept<Node>,
     events: Kept<Event>,
     obstacles: Vec<String>,
@@ -81,7 +82,7 @@ impl World {
         Self {
             name: name.to_owned(),
             requests: Kept::new(),
-            certificates: Kept::new(),
+            certificates: SIGNERS.map(|_| Kept::new()),
             nodes: Kept::new(),
             events: Kept::new(),
             obstacles: Vec::new(),
@@ -91,7 +92,11 @@ impl World {
     fn take(&mut self, change: Change) -> Result<(), Error> {
         match change {
             Change::Request(Ok(event)) => self.requests.take(event),
-            Change::Certificate(Ok(event)) => self.certificates.take(event),
+            Change::Certificate(signer, Ok(event)) => {
+                if let Some(certificates) = self.certificates.get_mut(signer) {
+                    certificates.take(event);
+                }
+            }
             Change::Node(Ok(event)) => self.nodes.take(event),
             Change::Event(Ok(event)) => self.events.take(event),
             // Without the request there is nothing to show; a connection that was lost comes back by itself.
@@ -99,8 +104,10 @@ impl World {
             Change::Request(Err(error)) if is_final(&error) => {
                 return Err(Error::Watch { what: "the request", reason: explain(&error) });
             }
-            Change::Certificate(Err(error)) if is_final(&error) => {
-                self.certificates.is_known = true;
+            Change::Certificate(signer, Err(error)) if is_final(&error) => {
+                if let Some(certificates) = self.certificates.get_mut(signer) {
+                    certificates.is_known = true;
+                }
                 self.obstacle("certificate requests", &error);
             }
             Change::Node(Err(error)) if is_final(&error) => {
@@ -111,7 +118,8 @@ impl World {
                 self.events.is_known = true;
                 self.obstacle("Events", &error);
             }
-            Change::Request(Err(_)) | Change::Certificate(Err(_)) | Change::Node(Err(_)) | Change::Event(Err(_)) => {}
+            Change::Request(Err(_)) | Change::Certificate(_, Err(_)) | Change::Node(Err(_)) | Change::Event(Err(_)) => {
+            }
         }
         Ok(())
     }
@@ -124,7 +132,8 @@ impl World {
     }
 
     fn is_known(&self) -> bool {
-        self.requests.is_known && self.certificates.is_known && self.nodes.is_known && self.events.is_known
+        let certificates_are = self.certificates.iter().all(|certificates| certificates.is_known);
+        self.requests.is_known && certificates_are && self.nodes.is_known && self.events.is_known
     }
 
     fn tree(&self) -> Tree {
@@ -132,7 +141,7 @@ impl World {
             name: self.name.clone(),
             now: Timestamp::now(),
             request: self.requests.current.get(&self.name).cloned(),
-            certificate_requests: self.certificates.current.values().cloned().collect(),
+            certificate_requests: self.certificates.iter().flat_map(|kept| kept.current.values().cloned()).collect(),
             node: self.nodes.current.get(&self.name).cloned(),
             events: self.events.current.values().cloned().collect(),
             obstacles: self.obstacles.clone(),
@@ -168,12 +177,17 @@ fn streams(session: &Session, name: &str) -> impl futures::Stream<Item = Change>
     let client = session.client();
     let requests: BoxStream<'static, Change> =
         watcher(Api::all(client.clone()), named.clone()).default_backoff().map(Change::Request).boxed();
-    let certificates = watcher(Api::all(client.clone()), watcher::Config::default());
+    let certificates = SIGNERS.into_iter().enumerate().map(|(place, signer)| {
+        let of_signer = watcher::Config::default().fields(&of_signer(signer));
+        let events = watcher(Api::all(client.clone()), of_signer).default_backoff();
+        events.map(move |event| Change::Certificate(place, event)).boxed()
+    });
+    let certificates = select_all(certificates.collect::<Vec<_>>()).boxed();
     let nodes = watcher(Api::all(client.clone()), named);
-    let events = watcher(Api::namespaced(client, EVENTS_NAMESPACE), about);
+    let events = watcher(Api::namespaced(client.clone(), EVENTS_NAMESPACE), about);
     select_all([
         requests,
-        certificates.default_backoff().map(Change::Certificate).boxed(),
+        certificates,
         nodes.default_backoff().map(Change::Node).boxed(),
         events.default_backoff().map(Change::Event).boxed(),
     ])

@@ -215,6 +215,7 @@ fn nothing_else(suite: &Suite, stolen: &Client) -> Result<(), Failed> {
         "metadata": {"name": "evil"}, "spec": {"containers": [{"name": "evil", "image": "evil"}]},
     }))?;
     let csrs: Api<CertificateSigningRequest> = Api::all(stolen.clone());
+    let addresses = Patch::Merge(json!({"spec": {"addresses": ["192.0.2.66"]}}));
     let certificate = Patch::Merge(json!({"status": {"certificate": "eA=="}}));
     let (opaque, account) = (of_type("evil", "Opaque")?, of_type("evil", "kubernetes.io/service-account-token")?);
     let merge = PatchParams::default();
@@ -230,6 +231,10 @@ fn nothing_else(suite: &Suite, stolen: &Client) -> Result<(), Failed> {
             ),
             ("bind cluster-admin", bindings.create(&create, &binding).await.map(drop)),
             ("write a request", Api::<NodeJoinRequest>::all(stolen.clone()).create(&create, &request).await.map(drop)),
+            (
+                "change what a request asks for",
+                Api::<NodeJoinRequest>::all(stolen.clone()).patch("stolen-1", &merge, &addresses).await.map(drop),
+            ),
             ("run a pod", Api::<Pod>::namespaced(stolen.clone(), NAMESPACE).create(&create, &pod).await.map(drop)),
             (
                 "ask for a certificate",

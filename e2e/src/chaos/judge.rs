@@ -172,30 +172,36 @@ pub fn is_final(kind: Kind, reason: Reason) -> bool {
     matches!((kind, reason), (Kind::ControllerClock, Reason::TokenExpired))
 }
 
+/// Whether a reason only says how far a join is, which may be so with every fault.
+pub fn is_progress(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Progressing
+            | Reason::WaitingForMachine
+            | Reason::Queued
+            | Reason::WaitingForAgent
+            | Reason::Joining
+            | Reason::WaitingForCertificateRequest
+            | Reason::CertificateRequestWaiting
+            | Reason::WaitingForNode
+            | Reason::NodeNotReady
+            | Reason::Joined
+    )
+}
+
 /// Whether a reason may be true, for a while, of a join that is disturbed in this way.
 fn may_say(kind: Kind, reason: Reason) -> bool {
+    let api_server_was_hit = matches!(kind, Kind::Kill(Victim::ApiServer | Victim::Etcd) | Kind::EtcdFull);
+    let signer_was_hit = api_server_was_hit || kind == Kind::Kill(Victim::ControllerManager);
     match reason {
-        // How far the join is, which is so with every fault.
-        Reason::Progressing
-        | Reason::WaitingForMachine
-        | Reason::Queued
-        | Reason::WaitingForAgent
-        | Reason::Joining
-        | Reason::WaitingForCertificateRequest
-        | Reason::CertificateRequestWaiting
-        | Reason::WaitingForNode
-        | Reason::NodeNotReady
-        | Reason::Joined => true,
         // The agent says what it saw; each of these faults can be seen from the machine.
         Reason::PreflightFailed | Reason::AgentFailed => kind != Kind::ControllerClock,
-        Reason::SignerMissing => matches!(
-            kind,
-            Kind::Kill(Victim::ControllerManager | Victim::ApiServer | Victim::Etcd)
-                | Kind::EtcdFull
-                | Kind::ControllerClock
-        ),
+        Reason::SignerMissing => signer_was_hit || kind == Kind::ControllerClock,
+        Reason::SignatureMissing => signer_was_hit || kind == Kind::Kill(Victim::Controller),
+        Reason::APIServerError => api_server_was_hit,
+        Reason::ClockSkew => kind == Kind::AgentClock,
         Reason::TokenExpired => kind == Kind::ControllerClock,
-        _ => false,
+        other => is_progress(other),
     }
 }
 

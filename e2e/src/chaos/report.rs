@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use join_crds::Reason;
 
-use super::judge::Ended;
+use super::judge::{Ended, is_progress};
 use super::plan::{Fault, Kind};
 
 /// What came out of one run.
@@ -166,7 +166,7 @@ impl Results {
     fn told_while_disturbed(&self) -> String {
         let mut said: BTreeMap<(Kind, Reason), usize> = BTreeMap::new();
         for outcome in &self.outcomes {
-            for reason in outcome.reasons.iter().filter(|reason| is_failure(**reason)) {
+            for reason in outcome.reasons.iter().filter(|reason| !is_progress(**reason)) {
                 *said.entry((outcome.fault.kind, *reason)).or_default() += 1;
             }
         }
@@ -192,18 +192,6 @@ impl Results {
         }
         if text.is_empty() { text } else { format!("\n## Violations\n\n{text}") }
     }
-}
-
-/// Whether a reason says that something is wrong, and not only how far the join is.
-fn is_failure(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::PreflightFailed
-            | Reason::AgentFailed
-            | Reason::SignerMissing
-            | Reason::TokenExpired
-            | Reason::CertificateRequestWaiting
-    )
 }
 
 /// What the columns mean, and what was looked at.

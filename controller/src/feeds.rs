@@ -75,6 +75,7 @@ impl Feeds<'_> {
             (self.world.requests.clone(), self.triggers.clone(), Arc::clone(self.deletions));
         let api: Api<DeserializeGuard<NodeJoinRequest>> = Api::all(self.client.clone());
         let metrics = self.metrics.clone();
+        let counts = metrics.clone();
         tasks.spawn(async move {
             feed::run("requests", api, watch_config(), metrics, filled, move |event| {
                 let Some(event) = readable(event) else { return };
@@ -83,7 +84,9 @@ impl Feeds<'_> {
                     &table,
                     event,
                     |request| Some(RequestEntry::read(&request)),
-                    |before, after| {
+                    |before: Option<&RequestEntry>, after: Option<&RequestEntry>| {
+                        let reasons = |entry: Option<&RequestEntry>| entry.map(|entry| entry.reasons.clone());
+                        counts.request_moved(&reasons(before).unwrap_or_default(), &reasons(after).unwrap_or_default());
                         if after.is_none()
                             || before.is_some_and(|before| after.is_some_and(|after| after.uid != before.uid))
                         {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use join_crds::vocabulary::{ConditionType, Reason};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -33,6 +34,12 @@ struct StageLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    condition: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WatchLabel {
     watch: &'static str,
 }
@@ -52,6 +59,7 @@ pub struct Metrics {
     reconcile_seconds: Histogram,
     decisions: Family<DecisionLabel, Counter>,
     stage_seconds: Family<StageLabel, Histogram>,
+    requests: Family<ReasonLabel, Gauge>,
     tokens_alive: Gauge,
     csrs_unsigned: Gauge,
     watch_errors: Family<WatchLabel, Counter>,
@@ -76,6 +84,7 @@ impl Metrics {
             reconcile_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             decisions: Family::default(),
             stage_seconds: Family::new_with_constructor(stage_histogram),
+            requests: Family::default(),
             tokens_alive: Gauge::default(),
             csrs_unsigned: Gauge::default(),
             watch_errors: Family::default(),
@@ -99,6 +108,11 @@ impl Metrics {
             "join_stage_duration_seconds",
             "Time from the machine's appearance until a stage of its join was reached",
             metrics.stage_seconds.clone(),
+        );
+        registry.register(
+            "requests",
+            "Requests whose condition has this reason; the condition Ready has each request once",
+            metrics.requests.clone(),
         );
         registry.register(
             "tokens_alive",
@@ -139,6 +153,20 @@ impl Metrics {
         self.stage_seconds.get_or_create(&StageLabel { stage }).observe(seconds.max(0) as f64);
     }
 
+    /// Notes that a request's conditions had some reasons and have others now; a new or deleted request has none.
+    pub fn request_moved(&self, before: &[(ConditionType, Reason)], after: &[(ConditionType, Reason)]) {
+        let gauge = |(condition, reason): &(ConditionType, Reason)| {
+            let label = ReasonLabel { condition: condition.as_str(), reason: reason.as_str() };
+            self.requests.get_or_create(&label).clone()
+        };
+        for one in before.iter().filter(|one| !after.contains(one)) {
+            gauge(one).dec();
+        }
+        for one in after.iter().filter(|one| !before.contains(one)) {
+            gauge(one).inc();
+        }
+    }
+
     /// Sets the number of tokens alive.
     pub fn set_tokens_alive(&self, tokens: usize) {
         self.tokens_alive.set(i64::try_from(tokens).unwrap_or(i64::MAX));
@@ -177,6 +205,7 @@ impl Metrics {
         metrics.reconciled("", Duration::ZERO);
         metrics.decided("", "", "");
         metrics.stage_reached("", 0);
+        metrics.request_moved(&[], &[(ConditionType::Ready, Reason::Joined)]);
         metrics.set_tokens_alive(0);
         metrics.set_unsigned(0);
         metrics.watch_error("");
@@ -209,6 +238,27 @@ mod tests {
         let registered = include_str!("metrics.rs").matches(" registry.register(").count();
         // This line of the test has the words as well.
         assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE ")).count(), registered - 1, "{text}");
+    }
+
+    #[test]
+    fn each_request_counts_once_for_each_condition() {
+        use ConditionType::{CredentialIssued, Ready};
+        let metrics = Metrics::new();
+        let waits = [(CredentialIssued, Reason::WaitingForMachine), (Ready, Reason::WaitingForMachine)];
+        let joined = [(CredentialIssued, Reason::TokenRemoved), (Ready, Reason::Joined)];
+        for _ in 0..2 {
+            metrics.request_moved(&[], &waits);
+        }
+        metrics.request_moved(&waits, &waits);
+        metrics.request_moved(&waits, &joined);
+        metrics.request_moved(&joined, &[]);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "join_operator_requests{condition=\"Ready\",reason=\"WaitingForMachine\"} 1",
+            "join_operator_requests{condition=\"Ready\",reason=\"Joined\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
     }
 
     #[test]

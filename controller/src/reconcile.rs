@@ -108,6 +108,8 @@ struct Note {
     busy: bool,
     /// Strangers' keys that were told of.
     told: HashSet<String>,
+    /// Whether it was told that the Node is not Ready.
+    not_ready: tell::NotReady,
     /// What was told of decisions.
     decisions: decisions::Told,
 }
@@ -308,6 +310,7 @@ async fn write_status(
         tell::changes(request, &next, snapshot.record(), now, context).await;
     }
     tell::strangers(request, &observed, context).await;
+    tell::not_ready(request, &observed, context).await;
     Ok(plan::next_wake(&observed))
 }
 

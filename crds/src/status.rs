@@ -191,6 +191,11 @@ pub struct AgentStatus {
     #[schemars(schema_with = "schema::time")]
     pub since: Time,
 
+    /// Why it waits or failed, as one word of the reasons that conditions have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z][A-Za-z0-9]*$"))]
+    pub reason: Option<String>,
+
     /// What it waits for, or why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]

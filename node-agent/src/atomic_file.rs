@@ -15,6 +15,17 @@ pub struct Error {
     source: std::io::Error,
 }
 
+/// Whether something failed because a file system is full or mounted read-only: a fault of the machine that its
+/// administrator mends.
+pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is_it = |error: &(dyn std::error::Error + 'static)| {
+        error.downcast_ref::<std::io::Error>().is_some_and(|error| {
+            matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
+        })
+    };
+    std::iter::successors(Some(error), |error| error.source()).any(is_it)
+}
+
 /// Only root may read it.
 pub const SECRET: u32 = 0o600;
 /// Everybody may read it.
@@ -178,5 +189,15 @@ mod tests {
     fn a_folder_that_is_missing_is_named() {
         let error = write(Path::new("/nonexistent/file"), b"", SECRET).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/file"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures() {
+        #[derive(Debug, thiserror::Error)]
+        #[error(transparent)]
+        struct Outer(#[from] Error);
+        let error = |kind: ErrorKind| Outer(Error { path: PathBuf::from("/a"), source: kind.into() });
+        assert!(is_full(&error(ErrorKind::StorageFull)) && is_full(&error(ErrorKind::ReadOnlyFilesystem)));
+        assert!(!is_full(&error(ErrorKind::PermissionDenied)));
     }
 }

@@ -1,15 +1,17 @@
-//! Starting the kubelet: through systemd over D-Bus, and then asking it whether it is well.
+//! The kubelet's unit: systemd over D-Bus, and what comes of starting it.
+
+mod start;
+mod words;
 
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use futures::StreamExt;
-use http::Request;
+use join_crds::Reason;
 use tokio::sync::OnceCell;
 use zbus::{OwnedObjectPath, Variant, proxy};
 
-use crate::connection;
+pub use self::start::{Trouble, start};
 use crate::journal::UnitState;
 
 /// The unit that runs the kubelet.
@@ -53,12 +55,19 @@ pub enum Error {
         /// The unit.
         unit: String,
     },
-    /// The kubelet runs and is not well.
-    #[error("the kubelet was not healthy within {} s: {seen}; see `journalctl -u {UNIT}`", HEALTH_TIMEOUT.as_secs())]
-    Unhealthy {
-        /// The last answer.
-        seen: String,
-    },
+    /// The kubelet is not healthy.
+    #[error("the kubelet was not healthy within {} s: {}; see `journalctl -u {UNIT}`", HEALTH_TIMEOUT.as_secs(), .0.message)]
+    Unhealthy(Trouble),
+}
+
+impl Error {
+    /// The one word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unhealthy(trouble) => trouble.reason,
+            Self::Bus { .. } | Self::Job { .. } | Self::JobTimeout { .. } => Reason::KubeletNotStarted,
+        }
+    }
 }
 
 #[proxy(
@@ -89,6 +98,10 @@ trait Manager {
 trait Unit {
     #[zbus(property)]
     fn active_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn sub_state(&self) -> zbus::Result<String>;
+    #[zbus(property, name = "InvocationID")]
+    fn invocation_id(&self) -> zbus::Result<Vec<u8>>;
     #[zbus(property)]
     fn need_daemon_reload(&self) -> zbus::Result<bool>;
     #[zbus(property)]
@@ -235,26 +248,5 @@ impl Systemd {
                 result => Err(Error::Job { action, unit: unit.to_owned(), result }),
             },
         }
-    }
-}
-
-/// Waits until the kubelet says that it is well, at the address that its configuration gives
-/// ([`crate::files::healthz_url`]).
-pub async fn wait_until_healthy(url: &str) -> Result<(), Error> {
-    let unhealthy = |seen: String| Error::Unhealthy { seen };
-    let server = url.parse().map_err(|error: http::uri::InvalidUri| unhealthy(format!("{url}: {error}")))?;
-    let client = connection::local_client(&server).map_err(|error| unhealthy(error.to_string()))?;
-    let ask = || async {
-        let request = Request::get("/healthz").body(Vec::new()).map_err(|error| error.to_string())?;
-        client.request_text(request).await.map(drop).map_err(|error| format!("{url}/healthz: {error}"))
-    };
-    let often = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(20))
-        .with_max_delay(Duration::from_millis(500))
-        .with_factor(1.5)
-        .without_max_times();
-    match tokio::time::timeout(HEALTH_TIMEOUT, ask.retry(often)).await {
-        Ok(answer) => answer.map_err(unhealthy),
-        Err(_elapsed) => Err(unhealthy(ask().await.err().unwrap_or_default())),
     }
 }

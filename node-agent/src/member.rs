@@ -210,7 +210,7 @@ impl Followed<'_> {
         if let Some(checks) = checks.filter(|_| have_changed) {
             reporter.checks(&checks);
         }
-        reporter.step(AgentStep::Joined, None).await;
+        reporter.step(AgentStep::Joined).await;
     }
 }
 

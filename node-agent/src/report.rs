@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use join_crds::{AgentStatus, AgentStep, Check, NodeJoinRequest, Observation, Versions};
+use join_crds::{AgentStatus, AgentStep, Check, NodeJoinRequest, Observation, Reason, Versions};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -29,6 +29,7 @@ impl Reporter {
             observed_generation: request.metadata.generation,
             step: AgentStep::Preflight,
             since: now(),
+            reason: None,
             message: None,
             observations: Vec::new(),
             addresses,
@@ -69,9 +70,15 @@ impl Reporter {
 
     /// Reports a step, unless that is what the request says already: a try that fails again as it did is no news. A
     /// failure to report is logged and no more: the join does not depend on being told.
-    pub async fn step(&mut self, step: AgentStep, message: Option<&str>) {
+    pub async fn step(&mut self, step: AgentStep) {
+        self.step_because(step, None, None).await;
+    }
+
+    /// Reports a step, and what holds it up or made it fail.
+    pub async fn step_because(&mut self, step: AgentStep, reason: Option<Reason>, message: Option<&str>) {
         self.status.step = step;
         self.status.since = now();
+        self.status.reason = reason.map(|reason| reason.as_str().to_owned());
         self.status.message = message.map(|text| text.chars().take(MAX_MESSAGE).collect());
         if self.published.as_ref().is_some_and(|published| says_the_same(published, &self.status)) {
             return;
@@ -95,7 +102,7 @@ fn says_the_same(one: &AgentStatus, other: &AgentStatus) -> bool {
 /// A merge patch that replaces every field: those that are not set are removed by `null`.
 fn patch_of(status: &AgentStatus) -> serde_json::Value {
     let mut patch = serde_json::json!({
-        "observedGeneration": null, "message": null, "observations": null, "addresses": null, "versions": null,
+        "observedGeneration": null, "reason": null, "message": null, "observations": null, "addresses": null, "versions": null,
         "checks": null,
     });
     if let (Some(patch), Ok(serde_json::Value::Object(fields))) = (patch.as_object_mut(), serde_json::to_value(status))
@@ -130,6 +137,7 @@ mod tests {
             observed_generation: Some(1),
             step: AgentStep::Joined,
             since: now(),
+            reason: None,
             message: None,
             observations: Vec::new(),
             addresses: vec!["10.0.0.1".to_owned()],
@@ -142,6 +150,7 @@ mod tests {
         assert_eq!(patch["addresses"][0], "10.0.0.1");
         // Every field of the type is in the patch, so that a new one cannot be forgotten here.
         let mut full = status;
+        full.reason = Some("AgentFailed".to_owned());
         full.message = Some("m".to_owned());
         full.versions = Some(Versions::default());
         full.observations = vec![Observation { name: "a".to_owned(), value: "b".to_owned() }];

@@ -7,14 +7,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use join_crds::vocabulary::Reason;
+use join_crds::NodeJoinRequest;
+use join_crds::vocabulary::{ConditionType, Reason};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::atomic_file::is_full;
 use crate::checks::beforehand::Keeper;
 use crate::checks::pace::Pace;
 use crate::clock::Skew;
 use crate::config::{Configuration, Discovery};
-use crate::decision::{Decision, decide};
+use crate::decision::{Decision, Waits, decide};
 use crate::discovery::{self, Discovered};
 use crate::identity::{self, Identity};
 use crate::join::{self, Prepared};
@@ -77,12 +80,11 @@ impl Error {
             Self::Join(error) => error.reason(),
             Self::Lost(lost) => lost.reason(),
             Self::Member(error) => error.reason(),
-            Self::Identity(_)
-            | Self::Lock(_)
-            | Self::Journal(_)
-            | Self::Kubelet(_)
-            | Self::Rejoin(_)
-            | Self::Removal(_) => Reason::AgentFailed,
+            Self::Kubelet(error) => error.reason(),
+            Self::Journal(error) if is_full(error) => Reason::MachineNotWritable,
+            Self::Identity(_) | Self::Lock(_) | Self::Journal(_) | Self::Rejoin(_) | Self::Removal(_) => {
+                Reason::AgentFailed
+            }
         }
     }
 }
@@ -102,8 +104,16 @@ struct Service {
     token_was_accepted: Cell<bool>,
     /// How far the clocks are apart, as of the last discovery.
     skew: Cell<Option<Skew>>,
+    /// What the request says of the kubelet's certificate.
+    client_certificate: RefCell<Option<Condition>>,
     /// For tests: ends the agent after a chosen write.
     crash: CrashSwitch,
+}
+
+/// The condition that tells of the kubelet's certificate.
+fn client_certificate(request: Option<&NodeJoinRequest>) -> Option<Condition> {
+    let conditions = request?.status.as_ref()?.conditions.as_slice();
+    join_crds::conditions::get(conditions, ConditionType::ClientCertificateIssued).cloned()
 }
 
 /// Runs until the process is told to end. Only what has to do with the machine itself ends it with an error.
@@ -122,6 +132,7 @@ pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwi
         pace: RefCell::default(),
         token_was_accepted: Cell::new(false),
         skew: Cell::new(None),
+        client_certificate: RefCell::default(),
         crash,
     };
     tracing::info!(node, key, "the agent has started");
@@ -194,13 +205,13 @@ impl Service {
     }
 
     /// Says what is waited for; a clock that is far off is told at once, though it is in the way later only.
-    fn wait_for(&self, what: &str) {
+    fn wait_for(&self, reason: Option<Reason>, what: &str) {
         match self.skew.get().filter(|skew| skew.is_too_much()) {
             Some(skew) => {
                 let message = format!("{skew}, which will stop the join; {what}");
                 self.status.say_because(LocalStep::WaitingForRequest, Some(Reason::ClockSkew), &message);
             }
-            None => self.status.say(LocalStep::WaitingForRequest, what),
+            None => self.status.say_because(LocalStep::WaitingForRequest, reason, what),
         }
     }
 
@@ -211,11 +222,11 @@ impl Service {
         if !self.kubelet_was_started.get() {
             let systemd = Systemd::connect().await?;
             if !systemd.is_active(kubelet::UNIT).await {
-                systemd.restart_kubelet().await?;
                 let config_yaml = std::fs::read_to_string(files::CONFIG_YAML).unwrap_or_default();
-                if let Some(url) = files::healthz_url(&config_yaml) {
-                    kubelet::wait_until_healthy(&url).await?;
-                }
+                let tell = async |trouble: &kubelet::Trouble| {
+                    self.status.say_because(LocalStep::Failed, Some(trouble.reason), &trouble.message);
+                };
+                kubelet::start(&systemd, files::healthz_url(&config_yaml).as_deref(), tell).await?;
             }
             self.open_journal()?.step(JoinStep::Joined, &membership.request_uid)?;
             self.kubelet_was_started.set(true);
@@ -294,6 +305,7 @@ impl Service {
             versions: &versions,
             status: &self.status,
             state_directory: &self.configuration.state_directory,
+            client_certificate: &self.client_certificate,
             crash: &self.crash,
         };
         let announced = self.stay_announced(&discovered, &addresses, announcement);
@@ -331,7 +343,7 @@ impl Service {
     /// Watches the machine's own request, and carries it out when there is something for this machine in it.
     async fn wait_and_join(&self, discovered: &Discovered, prepared: &Prepared<'_>) -> Result<(), Error> {
         let mut own = OwnRequest::watch(&discovered.client, self.node());
-        self.wait_for(&format!("looking for the NodeJoinRequest {}", self.node()));
+        self.wait_for(None, &format!("looking for the NodeJoinRequest {}", self.node()));
         while let News::Trouble(error) = own.news().await? {
             self.say_trouble(&error);
         }
@@ -341,8 +353,8 @@ impl Service {
             let decision = decide(own.known(), self.node(), &self.identity.machine.pin());
             let (occasion, request) = match (&decision, own.known().cloned()) {
                 (Decision::CarryOut(occasion), Some(request)) => (occasion, request),
-                (Decision::Wait(reason), _) => {
-                    self.wait_for(reason);
+                (Decision::Wait(waits), _) => {
+                    self.say_waits(waits);
                     self.until_another(&mut own, &decision).await?;
                     continue;
                 }
@@ -352,6 +364,7 @@ impl Service {
             if last.replace(occasion.clone()).as_ref() != Some(occasion) {
                 pauses = self::pauses();
             }
+            *self.client_certificate.borrow_mut() = client_certificate(Some(&request));
             let superseded = async {
                 if self.until_another(&mut own, &decision).await.is_err() {
                     // The try itself tells what is wrong with the way to the API server.
@@ -385,14 +398,19 @@ impl Service {
                     return Ok(());
                 }
                 News::Request => {
-                    if let Decision::Wait(reason) = decision {
-                        self.wait_for(reason);
+                    if let Decision::Wait(waits) = decision {
+                        self.say_waits(waits);
                     }
+                    *self.client_certificate.borrow_mut() = client_certificate(own.known());
                 }
                 News::Trouble(error) if matches!(decision, Decision::Wait(_)) => self.say_trouble(&error),
                 News::Trouble(_) => {}
             }
         }
+    }
+
+    fn say_waits(&self, waits: &Waits) {
+        self.wait_for(waits.reason, &waits.message);
     }
 
     fn say_trouble(&self, error: &Trouble) {

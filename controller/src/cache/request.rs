@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use join_crds::spec::NodeJoinRequest;
+use join_crds::vocabulary::{ConditionType, Reason};
 
 use super::Entry;
 
@@ -15,6 +16,8 @@ pub struct RequestEntry {
     pub uid: String,
     /// `spec.addresses`
     pub addresses: Vec<IpAddr>,
+    /// The conditions' reasons, for the metrics. Those of another version are left out.
+    pub reasons: Box<[(ConditionType, Reason)]>,
 }
 
 impl RequestEntry {
@@ -24,8 +27,15 @@ impl RequestEntry {
             name: request.node_name().to_owned(),
             uid: request.uid().to_owned(),
             addresses: request.spec.addresses.clone(),
+            reasons: reasons(request),
         }
     }
+}
+
+fn reasons(request: &NodeJoinRequest) -> Box<[(ConditionType, Reason)]> {
+    let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let known = |kind: ConditionType| Some((kind, join_crds::conditions::reason(conditions, kind)?));
+    ConditionType::ALL.into_iter().filter_map(known).collect()
 }
 
 /// How a request is found.

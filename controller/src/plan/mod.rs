@@ -34,7 +34,7 @@ use crate::record::{Chosen, Machine, Record};
 
 pub(crate) use certificates::{APPROVAL_REASON, api_server_address, foreign_candidates, waiting, waits_for};
 pub(crate) use machine::refused_keys;
-pub(crate) use node::missing_taints;
+pub(crate) use node::{NOT_READY_TOLD_AFTER_SECONDS, missing_taints, not_ready_since};
 pub use removal::{Drained, Fate, Left, Pod, Why, fate, is_given_up};
 pub use retry::Attempt;
 pub(crate) use retry::{asked_to_retry, who_asked, wrote_retry};

@@ -47,6 +47,19 @@ pub(super) fn relation(observed: &Observed<'_>) -> Relation {
     }
 }
 
+/// How long a Node may be not Ready before it is told with an Event: the start of a kubelet is nothing to tell of.
+pub(crate) const NOT_READY_TOLD_AFTER_SECONDS: i64 = 10;
+
+/// Since when the Node that came of this request has not been Ready; none while it is.
+pub(crate) fn not_ready_since(observed: &Observed<'_>) -> Option<UnixSeconds> {
+    let node = observed.node.filter(|node| !node.ready && relation(observed) == Relation::Joined)?;
+    let conditions = observed.request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let changed = join_crds::conditions::get(conditions, join_crds::ConditionType::Ready)
+        .map_or(0, |ready| ready.last_transition_time.0.as_second());
+    // Before the Node was there the request was not Ready either.
+    Some(node.created_at.max(changed))
+}
+
 fn made_since(node: &NodeEntry, time: UnixSeconds) -> bool {
     node.created_at >= time
 }

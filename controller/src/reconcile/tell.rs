@@ -7,7 +7,7 @@ use join_crds::vocabulary::{ConditionType, EventReason, Reason};
 use join_trust::UnixSeconds;
 
 use super::Context;
-use crate::plan::{Observed, refused_keys};
+use crate::plan::{NOT_READY_TOLD_AFTER_SECONDS, Observed, not_ready_since, refused_keys};
 use crate::record::Record;
 
 /// Tells of conditions that changed.
@@ -53,7 +53,14 @@ pub(super) async fn changes(
         if let Some(event) =
             event_for(condition_type, became_true, conditions::reason(&next.conditions, condition_type), request)
         {
-            context.events.tell(request, event, &condition.message).await;
+            // The Event's own reason does not say what it stalled at.
+            let note = match event {
+                EventReason::Stalled | EventReason::AgentFailed => {
+                    format!("{}: {}", condition.reason, condition.message)
+                }
+                _ => condition.message.clone(),
+            };
+            context.events.tell(request, event, &note).await;
         }
     }
 }
@@ -80,6 +87,24 @@ fn event_for(
             Some(EventReason::SignerMissing)
         }
         (ConditionType::Ready, Reason::DrainBlocked) => Some(EventReason::DrainBlocked),
+        (
+            ConditionType::ClientCertificateIssued | ConditionType::ServingCertificateIssued,
+            Reason::CertificateRequestWaiting,
+        ) => Some(EventReason::CertificateRequestWaiting),
+        (ConditionType::ClientCertificateIssued, Reason::PreflightFailed) => Some(EventReason::PreflightFailed),
+        (ConditionType::ClientCertificateIssued | ConditionType::NodeRegistered, Reason::AgentFailed) => {
+            Some(EventReason::AgentFailed)
+        }
+        (ConditionType::ClientCertificateIssued | ConditionType::NodeRegistered, Reason::MachineNotWritable) => {
+            Some(EventReason::MachineNotWritable)
+        }
+        // What the machine found out about the cluster.
+        (ConditionType::ClientCertificateIssued, reason) if Reason::OF_AGENT.contains(&reason) => {
+            Some(EventReason::AgentFailed)
+        }
+        (ConditionType::NodeRegistered, Reason::KubeletNotStarted) => Some(EventReason::KubeletNotStarted),
+        (ConditionType::NodeRegistered, Reason::KubeletUnhealthy) => Some(EventReason::KubeletUnhealthy),
+        (ConditionType::NodeRegistered, Reason::NodeAddressMismatch) => Some(EventReason::NodeAddressMismatch),
         (ConditionType::CredentialIssued, Reason::TokenExpired) => Some(EventReason::TokenExpired),
         (
             ConditionType::MachineBound,
@@ -87,6 +112,46 @@ fn event_for(
         ) => Some(EventReason::MachineRefused),
         (ConditionType::NodeRegistered, Reason::NodeIdentityMismatch) => Some(EventReason::NodeReplaced),
         _ => None,
+    }
+}
+
+/// What this process knows of a Node that is not Ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum NotReady {
+    /// It is Ready, as far as this process knows.
+    #[default]
+    Never,
+    /// It has not been Ready for so short a time that nothing is told.
+    JustNow,
+    /// It was told.
+    Told,
+}
+
+impl NotReady {
+    /// What is known next, and whether to tell now. `seconds` is how long the Node has not been Ready, `in_status` whether
+    /// the request says so already: a controller before this one has told of it then.
+    fn next(self, seconds: Option<i64>, in_status: bool) -> (Self, bool) {
+        match seconds {
+            None => (Self::Never, false),
+            Some(seconds) if seconds <= NOT_READY_TOLD_AFTER_SECONDS => (Self::JustNow, false),
+            Some(_) => (Self::Told, self == Self::JustNow || (self == Self::Never && !in_status)),
+        }
+    }
+}
+
+/// Tells once of a Node that stays not Ready. Each join passes a Node that is not Ready yet, so its condition's change is
+/// nothing to tell of.
+pub(super) async fn not_ready(request: &NodeJoinRequest, observed: &Observed<'_>, context: &Context) {
+    let seconds = not_ready_since(observed).map(|since| observed.now.saturating_sub(since));
+    let conditions = request.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let in_status = conditions::reason(conditions, ConditionType::Ready) == Some(Reason::NodeNotReady);
+    let tells = context.notes.with(request.uid(), |note| {
+        let (next, tells) = note.not_ready.next(seconds, in_status);
+        note.not_ready = next;
+        tells
+    });
+    if let (true, Some(node)) = (tells, observed.node) {
+        context.events.tell(request, EventReason::NodeNotReady, &node.readiness).await;
     }
 }
 
@@ -111,5 +176,33 @@ pub(super) async fn strangers(request: &NodeJoinRequest, observed: &Observed<'_>
             );
             context.events.tell(request, EventReason::MachineRefused, &note).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_stays_not_ready_is_told_once_and_again_after_it_was_ready() {
+        let mut known = NotReady::default();
+        for (seconds, in_status, expected) in [
+            (Some(1), false, false),
+            (None, true, false),
+            (Some(0), true, false),
+            (Some(9), true, false),
+            (Some(11), true, true),
+            (Some(600), true, false),
+            (None, false, false),
+            (Some(5), true, false),
+            (Some(11), true, true),
+        ] {
+            let (next, tells) = known.next(seconds, in_status);
+            assert_eq!(tells, expected, "{known:?} after {seconds:?} s");
+            known = next;
+        }
+        // A controller that has just started: what the status says was told by the one before it.
+        assert_eq!(NotReady::Never.next(Some(600), true), (NotReady::Told, false));
+        assert_eq!(NotReady::Never.next(Some(600), false), (NotReady::Told, true));
     }
 }

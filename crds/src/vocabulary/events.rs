@@ -86,6 +86,30 @@ event_reasons! {
     SignerMissing Warning by "FollowJoin"
         "A certificate request was approved, and no signer has issued the certificate in time."
         next "Look whether kube-controller-manager runs with its csrsigning controller. The join goes on by itself when it does.";
+    CertificateRequestWaiting Warning by "DecideCertificateRequest"
+        "A certificate request was left undecided; the note names the rule that waits."
+        next "Do what the rule asks for; the request is looked at again by itself.";
+    PreflightFailed Warning by "FollowJoin"
+        "The machine is not fit to become a node; the note names the checks that failed."
+        next "Repair what the note names on the machine. The agent tries again by itself.";
+    AgentFailed Warning by "FollowJoin"
+        "The agent's try to join failed; the note is what it said."
+        next "Repair what the note names. See on the machine: join-agent status.";
+    MachineNotWritable Warning by "FollowJoin"
+        "A file could not be written on the machine."
+        next "Make room on the machine, or mount the file system for writing.";
+    KubeletNotStarted Warning by "WatchNode"
+        "The kubelet does not start or ends again; the note has its last errors."
+        next "See on the machine: journalctl -u kubelet.";
+    KubeletUnhealthy Warning by "WatchNode"
+        "The kubelet runs without saying that it is healthy."
+        next "See on the machine: journalctl -u kubelet.";
+    NodeAddressMismatch Warning by "WatchNode"
+        "The Node registered with an address that spec.addresses does not have."
+        next "Look at the request's NodeRegistered condition.";
+    NodeNotReady Warning by "WatchNode"
+        "The Node has been there for a while, or was Ready before, and is not Ready; the note is what its kubelet reports."
+        next "Look at kubectl describe node. Most often the network plugin is missing.";
     NodeReplaced Warning by "WatchNode"
         "The Node was deleted and made anew, with another UID."
         next "Look at the request's NodeRegistered condition.";

@@ -187,6 +187,21 @@ reasons! {
     AgentFailed on [ClientCertificateIssued, NodeRegistered, Ready, Stalled]
         "The agent gave up; the message is what it said."
         next "Repair what the message names. The agent tries again by itself, at the latest after a minute.";
+    MachineNotWritable on [ClientCertificateIssued, NodeRegistered, Ready]
+        "A file could not be written on the machine: its disk is full, or mounted read-only; the message names the file."
+        next "Make room on the machine (df -h and df -i show what is full), or mount the file system for writing. The agent tries again by itself.";
+    RequestAbsent on []
+        "There is no NodeJoinRequest of this machine's name."
+        next "Create one: kubectl njr machines shows the machine, and kubectl njr accept writes the request.";
+    RequestDeleted on []
+        "The NodeJoinRequest of this machine's name is being deleted."
+        next "Nothing to do, or create it again: kubectl njr accept.";
+    RequestForKubeadm on []
+        "The NodeJoinRequest of this machine's name has delivery Token, and so is for kubeadm join."
+        next "Run the join command on the machine (kubectl njr join-command), or write the request anew with delivery Sealed.";
+    ControllerSilent on []
+        "Something waits for the controller, and the request does not say why: the controller does not look at it. The agent says so, since nobody else can."
+        next "Look whether the controller runs: kubectl -n join-system get pods. The join goes on by itself when it does.";
     WaitingForCertificateRequest on [MachineBound, ClientCertificateIssued, ServingCertificateIssued, Ready]
         "The token is out, and no certificate was asked for with it yet."
         next "Delivery Token: run the join command on the machine. Otherwise see on the machine: join-agent status.";
@@ -208,6 +223,12 @@ reasons! {
     WaitingForNode on [NodeRegistered, Ready]
         "The certificate is issued, and the kubelet has not registered the Node yet."
         next "See on the machine: systemctl status kubelet, and journalctl -u kubelet.";
+    KubeletNotStarted on [NodeRegistered, Ready]
+        "The machine has its certificate, and its kubelet does not start or ends again; the message has the last errors that it wrote."
+        next "Repair what the message names, and see on the machine: journalctl -u kubelet. The kubelet is started again by itself, and the join goes on.";
+    KubeletUnhealthy on [NodeRegistered, Ready]
+        "The machine has its certificate, and its kubelet runs without saying that it is healthy; the message has its answer."
+        next "See on the machine: journalctl -u kubelet. The agent goes on asking, and the join goes on by itself.";
     NodeAlreadyExists on [NodeRegistered, Ready, Stalled]
         "A Node of this name exists that did not come from this request."
         next "If it is the remains of an earlier machine, delete it with kubectl delete node; otherwise choose another name.";
@@ -217,6 +238,9 @@ reasons! {
     NodeRegistered on [NodeRegistered]
         "The Node exists, and is the one that this request brought about."
         next "Nothing to do.";
+    NodeAddressMismatch on [NodeRegistered]
+        "The Node is the one that this request brought about, and it registered with an address that spec.addresses does not have."
+        next "Add {name: node-ip, value: ADDRESS} to kubeletExtraArgs in a new request, or the address to spec.addresses.";
     NodeNotReady on [Ready]
         "The Node exists and is not Ready; the message is what its kubelet reports."
         next "Look at kubectl describe node. Most often the network plugin is missing or still starting.";
@@ -244,6 +268,34 @@ impl Reason {
     /// Where the documentation explains the reason.
     pub fn documentation(self) -> String {
         format!("{PAGE}#{}", self.as_str().to_lowercase())
+    }
+}
+
+impl Reason {
+    /// The reasons that a machine's agent may give for itself in `status.agent.reason`. All others are the controller's
+    /// to find.
+    pub const OF_AGENT: &'static [Self] = &[
+        Self::UnexpectedAnswer,
+        Self::ClockSkew,
+        Self::ClusterInfoMissing,
+        Self::ClusterInfoForbidden,
+        Self::ClusterInfoWithoutKubeconfig,
+        Self::SignatureMissing,
+        Self::SignatureMismatch,
+        Self::CAPinMismatch,
+        Self::AccessDenied,
+        Self::ObjectMissing,
+        Self::RequestRejected,
+        Self::APIServerError,
+        Self::MachineNotWritable,
+        Self::ControllerSilent,
+        Self::KubeletNotStarted,
+        Self::KubeletUnhealthy,
+    ];
+
+    /// The reason that an agent gave, if it is one that an agent may give.
+    pub fn of_agent(text: &str) -> Option<Self> {
+        Self::OF_AGENT.iter().copied().find(|reason| reason.as_str() == text)
     }
 }
 

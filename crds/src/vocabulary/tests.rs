@@ -42,6 +42,18 @@ fn what_needs_a_person_tells_what_to_do() {
     }
 }
 
+/// What an agent says shows in conditions; what stalls a request must not be among it.
+#[test]
+fn an_agent_may_give_few_reasons() {
+    for reason in Reason::OF_AGENT {
+        assert_eq!(Reason::of_agent(reason.as_str()), Some(*reason));
+        assert!(!reason.conditions().contains(&ConditionType::Stalled), "{reason}");
+    }
+    for other in ["Joined", "NodeAlreadyExists", "kubeletUnhealthy", ""] {
+        assert_eq!(Reason::of_agent(other), None, "{other}");
+    }
+}
+
 #[test]
 fn no_two_reasons_are_the_same() {
     let reasons: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();

@@ -212,6 +212,18 @@ impl<'a> Machine<'a> {
         self.power_on()
     }
 
+    /// Leaves so many bytes free on the machine's disk. It is in memory, so its size can change while it is in use; a
+    /// container's layers are elsewhere.
+    pub fn shrink_disk(&self, free: u64) -> Result<(), Error> {
+        let disk = self.folder().join("disk");
+        let status = rustix::fs::statvfs(&disk).map_err(|failure| at(&disk)(failure.into()))?;
+        let used = (status.f_blocks - status.f_bfree) * status.f_frsize;
+        let size =
+            std::ffi::CString::new(format!("size={}", used + free)).map_err(|failure| at(&disk)(failure.into()))?;
+        rustix::mount::mount_remount(&disk, rustix::mount::MountFlags::empty(), size.as_c_str())
+            .map_err(|failure| at(&disk)(failure.into()))
+    }
+
     fn set_init(&self, init: Option<i32>) -> Result<(), Error> {
         self.lab.record(|state| {
             if let Some(machine) = state.machines.get_mut(&self.name) {

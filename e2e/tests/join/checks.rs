@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use join_crds::{Check, CheckResult, NodeJoinRequest};
+use join_crds::{Check, CheckResult, ConditionType, NodeJoinRequest, Reason};
+use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::lab::{Machine, wait_until};
 use libtest_mimic::Failed;
 
@@ -260,6 +261,26 @@ pub fn a_node_that_breaks_says_so(suite: &Suite) -> Result<(), Failed> {
     // It reads the folder anew when it starts.
     machine.run(&["systemctl", "restart", "containerd.service"])?;
     until(suite, &machine, "a node with a network", |checks| is(checks, "NodeReady", true))?;
+    Ok(())
+}
+
+/// `kubeadm join` does not compare the two: its kubelet would register, and may not work with that API server.
+pub fn a_kubelet_newer_than_the_control_plane_is_refused(suite: &Suite) -> Result<(), Failed> {
+    let machine = suite.bare_machine("newer-1")?;
+    let newer = Components::build(KubernetesMinor::V1_37)?;
+    let folder = newer.kubernetes.file_name().ok_or("the components have no folder")?.to_string_lossy().into_owned();
+    machine.run(&["ln", "-sf", &format!("/opt/components/{folder}/kubelet"), "/usr/bin/kubelet"])?;
+    suite.operator().install_agent(&machine, suite.enrollment())?;
+    suite.request(machine.name(), &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    let request = suite.wait_for(machine.name(), ConditionType::Ready, "False", Reason::PreflightFailed)?;
+    let check = find(checks_of(&request), "KubeletVersionSkew").ok_or("no KubeletVersionSkew")?;
+    let message = check.message.clone().unwrap_or_default();
+    assert!(check.result == CheckResult::Failed && message.contains("v1.37."), "{message}");
+    for named in ["is newer than the control plane v1.35.", "upgrade the control plane first"] {
+        assert!(message.contains(named), "{named} is not in: {message}");
+    }
+    let said = suite.operator().agent_status(&machine);
+    assert!(said.contains("reason:   PreflightFailed") && said.contains("KubeletVersionSkew"), "{said}");
     Ok(())
 }
 

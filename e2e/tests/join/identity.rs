@@ -15,7 +15,8 @@ use libtest_mimic::Failed;
 
 use super::happy::announced_hash;
 use super::kubeadm::secret_of;
-use join_e2e::suite::joining::Suite;
+use join_e2e::lab::wait_until;
+use join_e2e::suite::joining::{PATIENCE, Suite};
 
 pub fn first_use_with_one_announcement(suite: &Suite) -> Result<(), Failed> {
     let machine = suite.machine("first-1")?;
@@ -36,6 +37,10 @@ pub fn first_use_with_two_announcements(suite: &Suite) -> Result<(), Failed> {
     announce(suite, &thief, machine.name())?;
     suite.request(machine.name(), &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
     suite.wait_for(machine.name(), ConditionType::MachineBound, "False", Reason::MachineConflict)?;
+    wait_until("the agent to say it", PATIENCE, || {
+        let said = suite.operator().agent_status(&machine);
+        if said.contains("reason:   MachineConflict") { Ok(()) } else { Err(said) }
+    })?;
     assert_eq!(suite.join_tokens()?, Vec::<String>::new(), "a token was minted in spite of the conflict");
     Ok(())
 }
@@ -73,6 +78,15 @@ pub fn another_name(suite: &Suite) -> Result<(), Failed> {
     let conditions = status.conditions.unwrap_or_default();
     assert!(conditions.iter().all(|condition| condition.type_ == "Denied"), "{conditions:?}");
     assert!(status.certificate.is_none(), "a certificate was issued");
+    let request =
+        suite.wait_for(name, ConditionType::ClientCertificateIssued, "False", Reason::CertificateRequestDenied)?;
+    let status = request.status.unwrap_or_default();
+    let told = join_crds::conditions::get(&status.conditions, ConditionType::ClientCertificateIssued);
+    let message = told.map(|condition| condition.message.as_str()).unwrap_or_default();
+    assert!(
+        conditions.iter().all(|condition| message.contains(condition.reason.as_deref().unwrap_or("none"))),
+        "{message}"
+    );
     Ok(())
 }
 

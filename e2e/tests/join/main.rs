@@ -118,6 +118,11 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     (KubernetesMinor::V1_37, "checks_are_those_of_kubeadm", checks::are_those_of_kubeadm),
     (KubernetesMinor::V1_37, "a_node_that_breaks_says_so", checks::a_node_that_breaks_says_so),
     (KubernetesMinor::V1_35, "on_1_35_a_request_is_carried_out", happy::request_after_the_machine),
+    (
+        KubernetesMinor::V1_35,
+        "on_1_35_a_kubelet_newer_than_the_control_plane_is_refused",
+        checks::a_kubelet_newer_than_the_control_plane_is_refused,
+    ),
     (KubernetesMinor::V1_35, "on_1_35_the_files_are_those_of_kubeadm", files::are_those_of_kubeadm),
 ];
 

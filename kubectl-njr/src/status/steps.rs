@@ -295,7 +295,8 @@ fn certificate(gathered: &Gathered, which: Certificate) -> Step {
         && is_open
         && let Some(agent) = status.and_then(|status| status.agent.as_ref())
     {
-        let place = format!("the agent is at {:?}", agent.step);
+        let why = agent.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let place = format!("the agent is at {:?}{why}", agent.step);
         let said = agent.message.as_deref().map_or_else(|| place.clone(), |message| format!("{place}: {message}"));
         let message = agent.message.as_deref().unwrap_or(&place);
         if !step.seen.iter().any(|seen| seen.contains(message)) {

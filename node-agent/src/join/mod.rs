@@ -7,6 +7,7 @@
 mod certificate;
 mod write;
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -18,13 +19,16 @@ use join_trust::credentials::{CredentialsError, JoinCredentials};
 use join_trust::names::NodeName;
 use join_trust::sealing::{self, Binding, SealedEnvelope, SealingError};
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client};
 use secrecy::SecretString;
+use tokio::sync::oneshot;
 
-use crate::atomic_file;
+use crate::atomic_file::{self, is_full};
 use crate::checks::catalogue::CLOCK_SKEW;
 use crate::checks::{self, Authorities, Expected, KubeletSettings, Place, beforehand};
 use crate::connection::{self, As, CallError, Server, SetupError, call};
+use crate::decision::certificate_waits;
 use crate::discovery::{self, Cluster};
 use crate::files::{self, ClusterConfiguration, Inputs, Rendered};
 use crate::identity::Identity;
@@ -37,6 +41,8 @@ use crate::report::Reporter;
 /// How long discovery with the request's own token is tried: its signature is in cluster-info before it is sealed, but
 /// kube-controller-manager's signer may take it out for a moment.
 const DISCOVERY_TRIES: usize = 12;
+/// How often it is looked why there is no certificate yet.
+const LOOK_WHY: Duration = Duration::from_secs(1);
 
 /// A wait for the certificate that is shorter is not told of in the request. A join whose certificate comes at once takes
 /// less than a second from here to its end.
@@ -118,6 +124,9 @@ impl Error {
             Self::Preflight(_) => Reason::PreflightFailed,
             Self::NodeExists(_) => Reason::NodeAlreadyExists,
             Self::ConfigMap { .. } => Reason::ObjectMissing,
+            Self::Kubelet(error) => error.reason(),
+            Self::Journal(error) if is_full(error) => Reason::MachineNotWritable,
+            Self::Write(error) if is_full(error) => Reason::MachineNotWritable,
             _ => Reason::AgentFailed,
         }
     }
@@ -147,6 +156,8 @@ pub struct Prepared<'a> {
     pub status: &'a Publisher,
     /// Where the agent keeps its state.
     pub state_directory: &'a std::path::Path,
+    /// What the request says of the kubelet's certificate, kept up to date by whoever watches it.
+    pub client_certificate: &'a RefCell<Option<Condition>>,
     /// For tests: ends the agent after a chosen write.
     pub crash: &'a CrashSwitch,
 }
@@ -184,8 +195,8 @@ pub async fn carry_out(
     };
     let outcome = Box::pin(steps).await;
     if let Some(error) = outcome.as_ref().err().filter(|error| !matches!(error, Error::Superseded)) {
-        let message = format!("{error}. {}", error.reason().next_step());
-        reporter.step(AgentStep::Failed, Some(&message)).await;
+        let (reason, message) = (error.reason(), format!("{error}. {}", error.reason().next_step()));
+        reporter.step_because(AgentStep::Failed, Some(reason), Some(&message)).await;
     }
     outcome
 }
@@ -294,8 +305,13 @@ async fn ask(
     let waits = format!("waiting for certificate request {name} to be approved and signed");
     machine.status.say(LocalStep::Joining, &waits);
     let key = &machine.identity.machine;
-    let certificate = certificate::obtain(client, credentials.token.id(), key, machine.node_name, &cluster.ca);
-    let certificate = obtained(certificate, reporter.step(AgentStep::WaitingForCertificate, None)).await;
+    let (is_there, done) = oneshot::channel::<()>();
+    let certificate = async {
+        let obtained = certificate::obtain(client, credentials.token.id(), key, machine.node_name, &cluster.ca).await;
+        drop(is_there);
+        obtained
+    };
+    let certificate = obtained(certificate, tell_of_waiting(machine, reporter, &name, &waits, done)).await;
     Ok(Granted {
         cluster,
         rendered,
@@ -315,6 +331,31 @@ async fn obtained<T>(certificate: impl Future<Output = T>, telling: impl Future<
     }
     let (certificate, ()) = tokio::join!(certificate, telling);
     certificate
+}
+
+/// Says that the certificate is waited for, and what holds it up, until it is there.
+async fn tell_of_waiting(
+    machine: &Prepared<'_>,
+    reporter: &mut Reporter,
+    name: &str,
+    waiting: &str,
+    mut done: oneshot::Receiver<()>,
+) {
+    reporter.step(AgentStep::WaitingForCertificate).await;
+    let began = Instant::now();
+    // The sender is dropped, and nothing is ever sent.
+    while tokio::time::timeout(LOOK_WHY, &mut done).await.is_err() {
+        let waits = certificate_waits(machine.client_certificate.borrow().as_ref(), name, began.elapsed());
+        let (reason, message) = match &waits {
+            Some(waits) => (waits.reason, waits.message.as_str()),
+            None => (None, waiting),
+        };
+        machine.status.say_because(LocalStep::Joining, reason, message);
+        // What the controller says is in the request already.
+        let is_news = reason == Some(Reason::ControllerSilent);
+        let told = is_news.then_some(message);
+        reporter.step_because(AgentStep::WaitingForCertificate, reason.filter(|_| is_news), told).await;
+    }
 }
 
 /// Writes the files, starts the kubelet, and goes on as the node.
@@ -343,17 +384,18 @@ async fn settle(
     reporter.own_time(own);
     machine.status.say(LocalStep::Joining, "the node's files are written; waiting for the kubelet to be healthy");
     journal.step(JoinStep::StartKubelet, request.uid())?;
-    machine.systemd.restart_kubelet().await?;
-    if let Some(url) = files::healthz_url(&granted.rendered.config_yaml) {
-        kubelet::wait_until_healthy(&url).await?;
-    }
+    let tell = async |trouble: &kubelet::Trouble| {
+        machine.status.say_because(LocalStep::Joining, Some(trouble.reason), &trouble.message);
+        reporter.step_because(AgentStep::StartingKubelet, Some(trouble.reason), Some(&trouble.message)).await;
+    };
+    kubelet::start(machine.systemd, files::healthz_url(&granted.rendered.config_yaml).as_deref(), tell).await?;
     tracing::info!(total_ms = began.elapsed().as_millis(), "the kubelet is healthy");
     journal.step(JoinStep::Joined, request.uid())?;
     // From here on the node speaks for itself.
     if let Some(cluster) = member::cluster(&membership) {
         let node = member::client(&cluster)?;
         reporter.speak_as(node);
-        reporter.step(AgentStep::Joined, None).await;
+        reporter.step(AgentStep::Joined).await;
     }
     Ok(())
 }

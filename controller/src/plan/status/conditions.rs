@@ -2,7 +2,7 @@
 
 use join_crds::conditions::{self, ConditionStatus};
 use join_crds::spec::Trust;
-use join_crds::status::{AgentStep, CheckResult, NodeJoinRequestStatus};
+use join_crds::status::{AgentStatus, AgentStep, CheckResult, NodeJoinRequestStatus};
 use join_crds::vocabulary::{ConditionType, Reason};
 use join_trust::pin::PublicKeyPin;
 use join_trust::policy::Decision;
@@ -15,6 +15,7 @@ use super::super::node::{self, Relation};
 use super::super::{Observed, Published, certificates, credential, removal};
 use super::{client_requests, is_joined, serving_requests};
 use crate::cache::csr::CsrEntry;
+use crate::cache::node::NodeEntry;
 
 /// One condition's status, reason and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,10 +244,12 @@ fn agent(observed: &Observed<'_>) -> Told {
                 .filter(|check| check.result == CheckResult::Failed)
                 .map(|check| format!("{}: {}", check.name, check.message.as_deref().unwrap_or("failed")))
                 .collect();
-            if failed.is_empty() {
-                Told::no(Reason::AgentFailed, message)
-            } else {
-                Told::no(Reason::PreflightFailed, failed.join("; "))
+            match given(agent) {
+                Some(reason) if reason.conditions().contains(&ConditionType::ClientCertificateIssued) => {
+                    Told::no(reason, message)
+                }
+                _ if failed.is_empty() => Told::no(Reason::AgentFailed, message),
+                _ => Told::no(Reason::PreflightFailed, failed.join("; ")),
             }
         }
         step if message.is_empty() => Told::no(Reason::Joining, format!("the agent is at step {step:?}")),
@@ -254,11 +257,58 @@ fn agent(observed: &Observed<'_>) -> Told {
     }
 }
 
+/// The reason that the agent gives, if it is one that an agent may give.
+fn given(agent: &AgentStatus) -> Option<Reason> {
+    Reason::of_agent(agent.reason.as_deref()?)
+}
+
+/// What holds up a machine that has its certificate and has not registered its Node, as the machine says it.
+fn kubelet(observed: &Observed<'_>) -> Told {
+    let waits =
+        || Told::no(Reason::WaitingForNode, "the certificate is issued; the kubelet has not registered its Node yet");
+    let Some(agent) = observed.request.status.as_ref().and_then(|status| status.agent.as_ref()) else {
+        return waits();
+    };
+    let message = agent.message.as_deref().unwrap_or_default();
+    match (given(agent), agent.step) {
+        (Some(reason), AgentStep::Failed | AgentStep::StartingKubelet)
+            if reason.conditions().contains(&ConditionType::NodeRegistered) =>
+        {
+            Told::no(reason, message)
+        }
+        (None, AgentStep::Failed) if agent.checks.iter().all(|check| check.result != CheckResult::Failed) => {
+            Told::no(Reason::AgentFailed, message)
+        }
+        _ => waits(),
+    }
+}
+
+/// What is to be said of the addresses with which a Node has registered.
+fn unexpected_addresses(observed: &Observed<'_>, node: &NodeEntry) -> Option<String> {
+    let allowed = &observed.request.spec.addresses;
+    let others: Vec<String> =
+        node.addresses.iter().filter(|address| !allowed.contains(address)).map(ToString::to_string).collect();
+    if allowed.is_empty() || others.is_empty() {
+        return None;
+    }
+    let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    Some(format!(
+        "it registered with {}, and spec.addresses has {}; add {{name: node-ip, value: ADDRESS}} to kubeletExtraArgs in \
+         a new request, or the address to spec.addresses",
+        others.join(", "),
+        allowed.join(", ")
+    ))
+}
+
 fn node_registered(observed: &Observed<'_>) -> Told {
     let name = observed.node_name;
     match (node::relation(observed), observed.node) {
         (Relation::Joined, Some(node)) => {
-            Told::yes(Reason::NodeRegistered, format!("Node {name} has UID {}", node.uid))
+            let identity = format!("Node {name} has UID {}", node.uid);
+            match unexpected_addresses(observed, node) {
+                None => Told::yes(Reason::NodeRegistered, identity),
+                Some(problem) => Told::yes(Reason::NodeAddressMismatch, format!("{identity}; {problem}")),
+            }
         }
         (Relation::Deleted, _) => Told::no(Reason::NodeDeleted, format!("Node {name}, which joined, was deleted")),
         (Relation::Replaced, Some(node)) => Told::no(
@@ -269,9 +319,7 @@ fn node_registered(observed: &Observed<'_>) -> Told {
             Reason::NodeAlreadyExists,
             format!("Node {name} (UID {}) exists and did not come from this request", node.uid),
         ),
-        _ if observed.issued() => {
-            Told::no(Reason::WaitingForNode, "the certificate is issued; the kubelet has not registered its Node yet")
-        }
+        _ if observed.issued() => kubelet(observed),
         _ => Told::not_yet(),
     }
 }

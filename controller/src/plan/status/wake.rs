@@ -4,6 +4,7 @@ use join_trust::UnixSeconds;
 
 use super::super::certificates::NOTE_ISSUED_AFTER_SECONDS;
 use super::super::credential::UNSIGN_AFTER_SECONDS;
+use super::super::node::{self, NOT_READY_TOLD_AFTER_SECONDS};
 use super::super::removal::{LOOK_AGAIN_SECONDS, MACHINE_SECONDS};
 use super::super::{Observed, credential};
 
@@ -30,6 +31,9 @@ pub fn next_wake(observed: &Observed<'_>) -> i64 {
             let registered = observed.node.map_or(observed.now, |node| node.created_at);
             wakes.push(after(registered.saturating_add(UNSIGN_AFTER_SECONDS)));
         }
+    }
+    if let Some(since) = node::not_ready_since(observed) {
+        wakes.push(after(since.saturating_add(NOT_READY_TOLD_AFTER_SECONDS)));
     }
     if observed.deleting() {
         wakes.extend(observed.memory.drained.as_ref().map(|seen| seen.at.saturating_add(LOOK_AGAIN_SECONDS)));

@@ -291,8 +291,16 @@ impl Model {
             unschedulable: false,
             ready: false,
             readiness: "KubeletNotReady: no network plugin".to_owned(),
+            addresses: vec![[192, 0, 2, 17].into()],
             kubelet_version: Some("v1.37.2".to_owned()),
         });
+    }
+
+    /// The agent writes its part of the status.
+    pub(crate) fn says(&mut self, agent: &Value) {
+        let mut agent = agent.clone();
+        agent["since"] = json!("2026-01-01T00:00:00Z");
+        self.request.status.as_mut().unwrap().agent = Some(serde_json::from_value(agent).unwrap());
     }
 
     pub(crate) fn become_ready(&mut self) {

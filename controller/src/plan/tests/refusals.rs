@@ -204,3 +204,54 @@ fn nothing_is_begun_for_a_request_that_is_being_deleted() {
     model.request.metadata.deletion_timestamp = Some(crate::plan::status::time(model.now));
     assert_eq!(model.visit(), [""; 0]);
 }
+
+/// The machine has its certificate, and what its agent says of the kubelet is told, as far as an agent may.
+#[rstest]
+#[case::ends(json!({"step": "StartingKubelet", "reason": "KubeletNotStarted", "message": "unknown flag"}), Reason::KubeletNotStarted)]
+#[case::unhealthy(json!({"step": "StartingKubelet", "reason": "KubeletUnhealthy", "message": "refused"}), Reason::KubeletUnhealthy)]
+#[case::gave_up(json!({"step": "Failed", "reason": "KubeletNotStarted", "message": "unknown flag"}), Reason::KubeletNotStarted)]
+#[case::full(json!({"step": "Failed", "reason": "MachineNotWritable", "message": "no space"}), Reason::MachineNotWritable)]
+#[case::otherwise(json!({"step": "Failed", "message": "no bus"}), Reason::AgentFailed)]
+#[case::not_an_agents(json!({"step": "Failed", "reason": "NodeIdentityMismatch", "message": "no bus"}), Reason::AgentFailed)]
+#[case::of_the_machine_alone(json!({"step": "StartingKubelet", "reason": "ControllerSilent", "message": "?"}), Reason::WaitingForNode)]
+#[case::went_on(json!({"step": "Joined"}), Reason::WaitingForNode)]
+#[case::before(json!({"step": "Failed", "checks": [{"name": "CRI", "result": "Failed"}]}), Reason::WaitingForNode)]
+fn what_the_agent_says_of_the_kubelet_is_told(#[case] agent: Value, #[case] expected: Reason) {
+    let (mut model, machine) = bound(&json!({}));
+    model.ask(&machine.key, NODE);
+    model.visit();
+    model.says(&agent);
+    model.visit();
+    assert_eq!(model.summary(), (expected, false));
+    assert_eq!(model.condition(ConditionType::NodeRegistered), ("False".to_owned(), expected));
+    // Whatever it said, the Node is what counts.
+    model.register("node-uid");
+    model.become_ready();
+    model.visit();
+    assert_eq!(model.summary(), (Reason::Joined, false));
+}
+
+#[test]
+fn a_machine_that_cannot_be_written_is_told_before_the_certificate_too() {
+    let (mut model, _) = bound(&json!({}));
+    model.says(&json!({"step": "Failed", "reason": "MachineNotWritable", "message": "no space"}));
+    model.visit();
+    assert_eq!(model.summary(), (Reason::MachineNotWritable, false));
+}
+
+#[rstest]
+#[case::allowed(json!(["192.0.2.17"]), Reason::NodeRegistered)]
+#[case::one_of_two(json!(["192.0.2.18", "192.0.2.17"]), Reason::NodeRegistered)]
+#[case::any(json!([]), Reason::NodeRegistered)]
+#[case::another(json!(["192.0.2.18"]), Reason::NodeAddressMismatch)]
+fn a_node_with_another_address_than_asked_is_told(#[case] addresses: Value, #[case] expected: Reason) {
+    let (mut model, machine) = bound(&json!({ "addresses": addresses }));
+    model.ask(&machine.key, NODE);
+    model.visit();
+    model.register("node-uid");
+    model.become_ready();
+    model.visit();
+    assert_eq!(model.condition(ConditionType::NodeRegistered), ("True".to_owned(), expected));
+    // It is the node all the same.
+    assert_eq!(model.summary(), (Reason::Joined, false));
+}

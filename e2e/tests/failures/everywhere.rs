@@ -1,0 +1,115 @@
+//! One failure, looked for in every place where a person or a program would look.
+
+use std::time::Duration;
+
+use join_crds::{ConditionType, Reason};
+use join_e2e::lab::{Machine, command, wait_until};
+use join_e2e::suite::{binaries, joining::Suite, joining::condition_of};
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use libtest_mimic::Failed;
+
+/// Generous: how soon a reason comes is told in the documentation, and a busy host is slower.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The pages that explain reasons.
+const REASONS: &str = include_str!("../../../docs/reasons.md");
+const TROUBLESHOOTING: &str = include_str!("../../../docs/troubleshooting.md");
+
+/// What is to be found of a failure.
+pub struct Failure<'a> {
+    /// The word.
+    pub reason: Reason,
+    /// The condition that has it; none where only the machine can tell.
+    pub condition: Option<ConditionType>,
+    /// Whether the machine says it too, in `join-agent status` and in its journal.
+    pub on_machine: bool,
+    /// The Event, when it has another name than the reason; none where there is no Event.
+    pub event: Option<&'a str>,
+    /// What the words must name: what was observed, and what is to be done.
+    pub names: &'a [&'a str],
+}
+
+/// Looks everywhere.
+pub fn find(suite: &Suite, machine: &Machine<'_>, failure: &Failure<'_>) -> Result<(), Failed> {
+    let (name, reason) = (machine.name(), failure.reason);
+    for page in [REASONS, TROUBLESHOOTING] {
+        assert!(page.contains(reason.as_str()), "{reason} is not explained");
+    }
+    if let Some(condition) = failure.condition {
+        in_condition(suite, name, condition, failure)?;
+        wait_until(&format!("the metric to have {reason}"), PATIENCE, || {
+            let label = format!("{{condition=\"{condition}\",reason=\"{reason}\"}}");
+            let text = metrics(suite).map_err(|failure| failure.message().unwrap_or_default().to_owned())?;
+            let mut lines = text.lines().filter(|line| line.starts_with("join_operator_requests{"));
+            let counts = |line: &str| line.contains(&label) && !line.ends_with(" 0");
+            if lines.clone().any(counts) { Ok(()) } else { Err(lines.by_ref().collect::<Vec<_>>().join("\n")) }
+        })?;
+        let shown = njr_status(suite, name)?;
+        assert!(shown.contains(reason.as_str()), "kubectl njr status has no {reason}: {shown}");
+    }
+    if failure.on_machine {
+        on_machine(suite, machine, failure)?;
+    }
+    if let Some(event) = failure.event {
+        in_event(suite, name, event, failure.names)?;
+    }
+    Ok(())
+}
+
+fn in_condition(suite: &Suite, name: &str, condition: ConditionType, failure: &Failure<'_>) -> Result<(), Failed> {
+    wait_until(&format!("{condition} of {name} to be {}", failure.reason), PATIENCE, || {
+        let request = suite.block_on(suite.requests_api().get(name)).map_err(|error| error.to_string())?;
+        let (_, reason) = condition_of(&request, condition).ok_or("no such condition")?;
+        let status = request.status.unwrap_or_default();
+        let found = join_crds::conditions::get(&status.conditions, condition).ok_or("no such condition")?;
+        let is_it = reason == failure.reason.as_str() && names_all(&found.message, failure.names);
+        if is_it { Ok(()) } else { Err(format!("{:?}; the agent: {:?}", status.conditions, status.agent)) }
+    })?;
+    Ok(())
+}
+
+fn names_all(text: &str, names: &[&str]) -> bool {
+    names.iter().all(|name| text.contains(name))
+}
+
+/// In `join-agent status`, and in the journal of the agent.
+fn on_machine(suite: &Suite, machine: &Machine<'_>, failure: &Failure<'_>) -> Result<(), Failed> {
+    let reason = failure.reason.as_str();
+    wait_until(&format!("the agent to say {reason}"), PATIENCE, || {
+        let said = suite.operator().agent_status(machine);
+        let is_it = said.contains(reason) && names_all(&said, failure.names);
+        if is_it { Ok(()) } else { Err(said) }
+    })?;
+    let journal = machine.journal("join-agent.service")?;
+    assert!(journal.contains(reason), "{reason} is not in the journal: {journal}");
+    Ok(())
+}
+
+fn in_event(suite: &Suite, name: &str, event: &str, names: &[&str]) -> Result<(), Failed> {
+    let request = suite.block_on(suite.requests_api().get(name))?;
+    let uid = request.metadata.uid.unwrap_or_default();
+    let events: Api<Event> = Api::namespaced(suite.client(), "default");
+    let of_request = ListParams::default().fields(&format!("involvedObject.uid={uid},reason={event}"));
+    wait_until(&format!("the Event {event}"), PATIENCE, || {
+        let found = suite.block_on(events.list(&of_request)).map_err(|error| error.to_string())?;
+        let notes: Vec<String> = found.items.into_iter().filter_map(|event| event.message).collect();
+        if notes.iter().any(|note| names_all(note, names)) { Ok(()) } else { Err(format!("{notes:?}")) }
+    })?;
+    Ok(())
+}
+
+/// What `kubectl njr status` prints, whatever its exit code.
+pub fn njr_status(suite: &Suite, name: &str) -> Result<String, Failed> {
+    let mut njr = suite.lab().control_plane_command(&binaries()?.join("kubectl-njr"))?;
+    let output = njr.args(["status", name]).env("KUBECONFIG", "/etc/kubernetes/admin.conf").output()?;
+    Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// The metrics as the suite's controller serves them.
+fn metrics(suite: &Suite) -> Result<String, Failed> {
+    let mut kubectl = suite.lab().kubectl()?;
+    kubectl.env("KUBECONFIG", "/dev/null").args(["--server=http://127.0.0.1:8080", "get", "--raw", "/metrics"]);
+    Ok(command::run(&mut kubectl)?.stdout)
+}

@@ -23,31 +23,31 @@ const FAULTS: &[Fault] = &[
         what: "no container runtime",
         make: "systemctl stop containerd.service",
         mend: "systemctl start containerd.service",
-        names: &["CRI: ", "containerd.sock", "systemctl status containerd"],
+        names: &["CRI", "cannot connect to", "containerd.sock", "systemctl status containerd"],
     },
     Fault {
         what: "a container runtime without CRI",
         make: "cp /etc/containerd/config.toml /root/ && sed -i \"1a disabled_plugins = ['io.containerd.grpc.v1.cri']\" \
                /etc/containerd/config.toml && systemctl restart containerd.service",
         mend: "cp /root/config.toml /etc/containerd/ && systemctl restart containerd.service",
-        names: &["CRIVersion: ", "runtime.v1", "upgrade the container runtime"],
+        names: &["CRIVersion", "runtime.v1", "upgrade the container runtime"],
     },
     Fault {
         what: "no kubelet",
         make: "mv /usr/bin/kubelet /root/",
         mend: "mv /root/kubelet /usr/bin/",
-        names: &["KubeletVersion: ", "install the kubelet"],
+        names: &["KubeletVersion", "install the kubelet"],
     },
     Fault {
         what: "a read-only file system",
         make: "mkdir -p /var/lib/kubelet && mount -t tmpfs -o ro none /var/lib/kubelet",
         mend: "umount /var/lib/kubelet",
-        names: &["DiskSpace: ", "/var/lib/kubelet is read-only", "df -h"],
+        names: &["DiskSpace", "/var/lib/kubelet is read-only", "df -h"],
     },
 ];
 
 /// The machine's disk when it is small: this and what is on it already.
-const LITTLE: u64 = 4 * 1024 * 1024;
+const LITTLE: u64 = 16 * 1024 * 1024;
 
 /// Each fault is told with its check; the machine can be mended and goes on.
 pub fn an_unfit_machine_says_which_check_failed(suite: &Suite) -> Result<(), Failed> {
@@ -75,7 +75,7 @@ pub fn an_unfit_machine_says_which_check_failed(suite: &Suite) -> Result<(), Fai
 
     machine.shrink_disk(LITTLE)?;
     machine.run(&["systemctl", "restart", "join-agent.service"])?;
-    everywhere::find(suite, &machine, &unfit(&["DiskSpace: ", " MiB left", "df -h"], false))?;
+    everywhere::find(suite, &machine, &unfit(&["DiskSpace", " MiB left", "df -h"], false))?;
     machine.run(&["systemctl", "stop", "join-agent.service"])?;
 
     // Who waives that check meets the fault itself.
@@ -106,7 +106,7 @@ pub fn an_unfit_machine_says_which_check_failed(suite: &Suite) -> Result<(), Fai
 
     machine.run(&["rm", "/var/tmp/filler"])?;
     machine.run(&["systemctl", "restart", "join-agent.service"])?;
-    // On a disk of four free megabytes the node is Ready: no kubelet of the lab evicts for a disk's sake.
+    // On a disk of sixteen free megabytes the node is Ready: no kubelet of the lab evicts for a disk's sake.
     suite.wait_until_joined(name)?;
     Ok(())
 }

@@ -73,7 +73,7 @@ pub fn a_node_of_the_same_name_is_told(suite: &Suite) -> Result<(), Failed> {
         names: &["nodejoin-client-", "NodeAbsent"],
     };
     everywhere::find(suite, &machine, &waits)?;
-    let exists = |on_machine, names: &'static [&'static str]| Failure {
+    let exists = |on_machine: bool, names: &'static [&'static str]| Failure {
         reason: Reason::NodeAlreadyExists,
         condition: (!on_machine).then_some(ConditionType::Ready),
         on_machine,

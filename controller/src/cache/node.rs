@@ -32,8 +32,6 @@ pub struct NodeEntry {
     pub ready: bool,
     /// Reason and message of the condition `Ready`.
     pub readiness: String,
-    /// The `InternalIP`s of `status.addresses`; what is no address is left out.
-    pub addresses: Vec<IpAddr>,
     /// `status.nodeInfo.kubeletVersion`
     pub kubelet_version: Option<String>,
 }
@@ -67,13 +65,6 @@ impl NodeEntry {
                     format!("{reason}: {}", condition.message.unwrap_or_default())
                 },
             ),
-            addresses: status
-                .addresses
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|one| one.type_ == "InternalIP")
-                .filter_map(|one| one.address.parse().ok())
-                .collect(),
             kubelet_version: status.node_info.map(|info| info.kubelet_version).filter(|version| !version.is_empty()),
         }
     }

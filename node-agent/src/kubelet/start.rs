@@ -148,7 +148,7 @@ fn unhealthy(answer: &str) -> Trouble {
 
 fn client(url: &str) -> Result<Client, Trouble> {
     let server = url.parse().map_err(|error: http::uri::InvalidUri| unhealthy(&format!("{url}: {error}")))?;
-    connection::local_client(server).map_err(|error| unhealthy(&error.to_string()))
+    connection::local_client(&server).map_err(|error| unhealthy(&error.to_string()))
 }
 
 async fn ask(client: &Client, url: &str) -> Result<(), String> {

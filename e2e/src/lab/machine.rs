@@ -219,8 +219,8 @@ impl<'a> Machine<'a> {
         let status = rustix::fs::statvfs(&disk).map_err(|failure| at(&disk)(failure.into()))?;
         let used = (status.f_blocks - status.f_bfree) * status.f_frsize;
         let size =
-            std::ffi::CString::new(format!("size={}", used + free)).map_err(|failure| at(&disk)(failure.into()))?;
-        rustix::mount::mount_remount(&disk, rustix::mount::MountFlags::empty(), size.as_c_str())
+            CString::new(format!("size={}", used + free)).map_err(|failure| at(&disk)(failure.into()))?;
+        mount_remount(&disk, MountFlags::empty(), size.as_c_str())
             .map_err(|failure| at(&disk)(failure.into()))
     }
 

@@ -37,7 +37,7 @@ impl Hands<'_> {
             Kind::Kill(Victim::Etcd) => self.kill("etcd", fault.lasts),
             Kind::Kill(Victim::ControllerManager) => self.kill("kube-controller-manager", fault.lasts),
             Kind::Cut => machine.set_connected(false).map(|()| true).map_err(Into::into),
-            Kind::MachineDiskFull => machine.set_disk_full(true).map(|()| true).map_err(Into::into),
+            Kind::MachineDiskFull => machine.set_free_space(Some(0)).map(|()| true).map_err(Into::into),
             Kind::EtcdFull => self.runtime.block_on(etcd::set_full(self.etcd, true)).map(|()| true),
             Kind::AgentClock => {
                 machine.set_clock_of_unit(AGENT_UNIT, Some(&format!("{:+}s", fault.offset)))?;
@@ -56,7 +56,7 @@ impl Hands<'_> {
         match fault.kind {
             Kind::Kill(_) => Ok(()),
             Kind::Cut => Ok(machine.set_connected(true)?),
-            Kind::MachineDiskFull => Ok(machine.set_disk_full(false)?),
+            Kind::MachineDiskFull => Ok(machine.set_free_space(None)?),
             // Left raised, it would be every later run's fault.
             Kind::EtcdFull => Ok(wait_until("etcd to take back its alarm", Duration::from_secs(30), || {
                 self.runtime.block_on(etcd::set_full(self.etcd, false)).map_err(|failure| failure.to_string())

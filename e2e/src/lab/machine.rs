@@ -212,18 +212,6 @@ impl<'a> Machine<'a> {
         self.power_on()
     }
 
-    /// Leaves so many bytes free on the machine's disk. It is in memory, so its size can change while it is in use; a
-    /// container's layers are elsewhere.
-    pub fn shrink_disk(&self, free: u64) -> Result<(), Error> {
-        let disk = self.folder().join("disk");
-        let status = rustix::fs::statvfs(&disk).map_err(|failure| at(&disk)(failure.into()))?;
-        let used = (status.f_blocks - status.f_bfree) * status.f_frsize;
-        let size =
-            CString::new(format!("size={}", used + free)).map_err(|failure| at(&disk)(failure.into()))?;
-        mount_remount(&disk, MountFlags::empty(), size.as_c_str())
-            .map_err(|failure| at(&disk)(failure.into()))
-    }
-
     fn set_init(&self, init: Option<i32>) -> Result<(), Error> {
         self.lab.record(|state| {
             if let Some(machine) = state.machines.get_mut(&self.name) {
@@ -282,23 +270,21 @@ impl<'a> Machine<'a> {
         Ok(network::set_connected(&self.lab.layout, &self.port(), connected)?)
     }
 
-    /// Makes the machine's disk as small as what is on it, so that nothing more can be written to it, or gives it back the
-    /// room that it had. /run, /tmp and the images are not on that disk.
-    pub fn set_disk_full(&self, full: bool) -> Result<(), Error> {
+    /// Leaves so many bytes free on the machine's disk, or gives it back the room that it had. The disk is in memory, so
+    /// that its size can change while it is in use; /run, /tmp, the images and containers' layers are not on it.
+    pub fn set_free_space(&self, bytes: Option<u64>) -> Result<(), Error> {
         let disk = self.folder().join("disk");
         let resize = |size: String| {
             let options = CString::new(size).unwrap_or_default();
             mount_remount(&disk, MountFlags::empty(), options.as_c_str()).map_err(|errno| at(&disk)(errno.into()))
         };
-        if !full {
-            // The kernel's own default.
-            return resize("size=50%".to_owned());
-        }
+        // The kernel's own default.
+        let Some(bytes) = bytes else { return resize("size=50%".to_owned()) };
         // What is being written meanwhile makes the size too small, which the kernel refuses.
-        wait_until(&format!("the disk of {} to be full", self.name), Duration::from_secs(10), || {
+        wait_until(&format!("the disk of {} to have its size", self.name), Duration::from_secs(10), || {
             let seen = rustix::fs::statvfs(&disk).map_err(|errno| errno.to_string())?;
             let used = (seen.f_blocks - seen.f_bfree) * seen.f_frsize;
-            resize(format!("size={used}")).map_err(|failure| failure.to_string())
+            resize(format!("size={}", used + bytes)).map_err(|failure| failure.to_string())
         })
     }
 

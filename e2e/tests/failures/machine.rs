@@ -73,7 +73,7 @@ pub fn an_unfit_machine_says_which_check_failed(suite: &Suite) -> Result<(), Fai
         machine.run(&["sh", "-c", fault.mend])?;
     }
 
-    machine.shrink_disk(LITTLE)?;
+    machine.set_free_space(Some(LITTLE))?;
     machine.run(&["systemctl", "restart", "join-agent.service"])?;
     everywhere::find(suite, &machine, &unfit(&["DiskSpace", " MiB left", "df -h"], false))?;
     machine.run(&["systemctl", "stop", "join-agent.service"])?;

@@ -286,7 +286,6 @@ impl Model {
             version: "1".to_owned(),
             created_at: self.now,
             labels: BTreeMap::new(),
-            addresses: Vec::new(),
             taints: Vec::new(),
             unschedulable: false,
             ready: false,

@@ -200,7 +200,7 @@ discovery:
   bootstrapToken:
     apiServerEndpoint: \"[2001:db8::1]:6443\"
     token: 000000.0000000000000000
-    tokenExpiration: 2026-07-01T12:00:00Z
+    tokenExpiration: \"2026-07-01T12:00:00Z\"
     caCertHashes:
     - sha256:abababababababababababababababababababababababababababababababab
 ";

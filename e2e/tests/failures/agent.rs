@@ -113,11 +113,12 @@ impl<'a> Scene<'a> {
         Ok(message.to_owned())
     }
 
-    /// Waits until nothing stands in the agent's way.
+    /// Waits until nothing stands in the agent's way but that there is no request.
     pub fn goes_on(&self) -> Result<(), Failed> {
         Ok(wait_until("the agent to go on", PATIENCE, || {
             let status = self.status();
-            let is_well = status["step"] == "WaitingForRequest" && status["reason"].is_null();
+            // Nobody makes a request for it here.
+            let is_well = status["step"] == "WaitingForRequest" && status["reason"] == Reason::RequestAbsent.as_str();
             if is_well { Ok(()) } else { Err(status.to_string()) }
         })?)
     }

@@ -67,7 +67,7 @@ pub fn everything_follows_the_releases_namespace(helm: &Helm) -> Result<(), Fail
     }
     let policies: Vec<String> = of_kind(&objects, "ValidatingAdmissionPolicy").map(ToString::to_string).collect();
     let user = "'system:serviceaccount:elsewhere:join-controller'";
-    assert_eq!(policies.iter().filter(|policy| policy.contains(user)).count(), 2, "policies about the controller");
+    assert_eq!(policies.iter().filter(|policy| policy.contains(user)).count(), 4, "policies about the controller");
     Ok(())
 }
 

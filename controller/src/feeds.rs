@@ -85,8 +85,8 @@ impl Feeds<'_> {
                     event,
                     |request| Some(RequestEntry::read(&request)),
                     |before: Option<&RequestEntry>, after: Option<&RequestEntry>| {
-                        let reasons = |entry: Option<&RequestEntry>| entry.map(|entry| entry.reasons.clone());
-                        counts.request_moved(&reasons(before).unwrap_or_default(), &reasons(after).unwrap_or_default());
+                        let [was, is] = [before, after].map(|entry| entry.map_or(&[][..], |entry| &entry.reasons));
+                        counts.request_moved(was, is);
                         if after.is_none()
                             || before.is_some_and(|before| after.is_some_and(|after| after.uid != before.uid))
                         {

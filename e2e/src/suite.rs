@@ -6,6 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use k8s_openapi::ByteString;
+use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
+use kube::api::ObjectMeta;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::operator::Operator;
@@ -37,6 +40,20 @@ pub fn attempt(test: impl FnOnce() -> Result<(), Failed>) -> Result<(), String> 
             let said = owned.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
             Err(said.unwrap_or_else(|| "the test panicked".to_owned()))
         }
+    }
+}
+
+/// The object for a certificate request.
+pub fn csr(name: &str, signer: &str, usages: &[&str], request: Vec<u8>) -> CertificateSigningRequest {
+    CertificateSigningRequest {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        spec: CertificateSigningRequestSpec {
+            signer_name: signer.to_owned(),
+            usages: Some(usages.iter().map(|usage| (*usage).to_owned()).collect()),
+            request: ByteString(request),
+            ..CertificateSigningRequestSpec::default()
+        },
+        status: None,
     }
 }
 

@@ -72,10 +72,7 @@ async fn evict(client: &Client, pod: &Pod) -> Result<Option<Why>, ActError> {
     match api.evict(&pod.name, &params).await {
         Ok(_) => Ok(Some(Why::Ends)),
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(None),
-        Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            Err(ActError::api("evict pod", format!("{}/{}", pod.namespace, pod.name))(kube::Error::Api(status)))
-        }
-        Err(kube::Error::Api(status)) => {
+        Err(kube::Error::Api(status)) if !status.is_forbidden() => {
             // The cause has the budget's name, and what it needs.
             let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
             let causes: Vec<&str> = causes.iter().map(|cause| cause.message.as_str()).collect();

@@ -31,7 +31,7 @@ pub enum Attempt {
 /// What there is to do about the annotation.
 pub(super) fn step(observed: &Observed<'_>) -> Option<Step> {
     let record = observed.record?;
-    let value = observed.asked_to_retry().filter(|value| record.retry.as_ref() != Some(value))?;
+    let value = asked_to_retry(observed.request).filter(|value| record.retry.as_ref() != Some(value))?;
     Some(match attempt(observed, record) {
         Ok((attempt, failed)) => Step::Retry { value, attempt, failed },
         Err(why) => Step::IgnoreRetry { value, why },
@@ -72,13 +72,6 @@ fn attempt(observed: &Observed<'_>, record: &Record) -> Result<(Attempt, String)
         None => Attempt::DeadlineOnly,
     };
     Ok((attempt, failed))
-}
-
-impl Observed<'_> {
-    /// The value of the annotation for another try.
-    fn asked_to_retry(&self) -> Option<String> {
-        asked_to_retry(self.request)
-    }
 }
 
 /// The value of a request's annotation for another try.

@@ -2,6 +2,7 @@
 
 use join_crds::spec::NodeJoinRequest;
 use join_crds::vocabulary::{ANNOTATION_RETRY, EventReason};
+use join_trust::UnixSeconds;
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::jws;
 use join_trust::names::NodeName;
@@ -17,7 +18,7 @@ use crate::act::{pods, status};
 use crate::cache::csr::CsrEntry;
 use crate::cache::node::NodeEntry;
 use crate::plan::{self, Attempt, Published, Step};
-use crate::record::{Record, Token};
+use crate::record::{Machine, Record, Token};
 use crate::world::Snapshot;
 
 /// Makes one step.
@@ -30,7 +31,9 @@ pub(super) async fn perform(
 ) -> Result<(), ActError> {
     let visit = Visit { step: step.name(), request, node_name, snapshot, context };
     match step {
-        Step::Mint { .. } => visit.mint(step).await?,
+        Step::Mint { machine, first_seen, expires_at, cluster } => {
+            visit.mint(machine.as_ref(), *first_seen, *expires_at, cluster).await?;
+        }
         Step::CreateToken => {
             let (record, token, whole) = visit.token()?;
             context.tokens.create(&record, &token, &whole).await?;
@@ -114,9 +117,12 @@ pub(super) async fn perform(
         }
         Step::Retry { value, attempt, failed } => visit.retry(value, *attempt, failed).await?,
         Step::IgnoreRetry { value, why } => visit.ignore_retry(value, why).await?,
-        Step::Hold | Step::Release { .. } | Step::Cordon | Step::Drain | Step::NoteDrained | Step::DeleteNode => {
-            visit.remove(step).await?;
-        }
+        Step::Hold => visit.hold(true).await?,
+        Step::Release { uncleaned } => visit.release(*uncleaned).await?,
+        Step::Cordon => visit.cordon().await?,
+        Step::Drain => visit.drain().await?,
+        Step::NoteDrained => visit.note_drained().await?,
+        Step::DeleteNode => visit.delete_node().await?,
     }
     if matches!(step, Step::Mint { .. } | Step::DeleteToken | Step::NoteNode { .. }) {
         context.metrics.set_tokens_alive(context.world.tokens_alive(now()));
@@ -177,21 +183,24 @@ impl<'a> Visit<'a> {
     }
 
     /// Binds the machine and makes a token, in the record.
-    async fn mint(&self, step: &Step) -> Result<(), ActError> {
-        let Step::Mint { machine, first_seen, expires_at, cluster } = step else {
-            return Err(self.missing("a token to be made"));
-        };
-        let base = self.snapshot.record().cloned().unwrap_or_else(|| self.fresh(*first_seen));
+    async fn mint(
+        &self,
+        machine: Option<&Machine>,
+        first_seen: UnixSeconds,
+        expires_at: UnixSeconds,
+        cluster: &str,
+    ) -> Result<(), ActError> {
+        let base = self.snapshot.record().cloned().unwrap_or_else(|| self.fresh(first_seen));
         let token = BootstrapToken::generate()?;
         let record = Record {
-            machine: machine.clone(),
+            machine: machine.cloned(),
             token: Some(Token {
                 id: token.id().clone(),
                 secret: Some(token.secret().clone()),
                 minted_at: now(),
-                expires_at: *expires_at,
+                expires_at,
             }),
-            cluster: Some(cluster.clone()),
+            cluster: Some(cluster.to_owned()),
             chosen: None,
             ..base
         };
@@ -199,42 +208,50 @@ impl<'a> Visit<'a> {
         self.context.notes.remember(self.request.uid(), |memory| {
             *memory = plan::Memory { held: memory.held, ..plan::Memory::default() };
         });
-        let key = machine.as_ref().map(|machine| machine.public_key.to_string());
+        let key = machine.map(|machine| machine.public_key.to_string());
         self.log(key.as_deref(), Some(token.id().as_str()));
         Ok(())
     }
 
-    /// Makes one step of a removal.
-    async fn remove(&self, step: &Step) -> Result<(), ActError> {
-        let (context, request) = (self.context, self.request);
-        match step {
-            Step::Release { uncleaned } => {
-                if *uncleaned {
-                    let note = "the machine did not answer; run join-agent reset on it when it is there again";
-                    context.events.tell(request, EventReason::MachineNotCleaned, note).await;
-                }
-                status::hold(&context.requests, request, false).await?;
-                context.notes.remember(request.uid(), |memory| memory.held = Some(false));
-            }
-            Step::Cordon => context.nodes.cordon(self.node()?).await?,
-            Step::Drain => {
-                let drained = pods::drain(&context.client, self.node()?, now()).await?;
-                context.notes.remember(request.uid(), |memory| memory.drained = Some(drained));
-            }
-            Step::NoteDrained => {
-                context.records.write(&Record { drained_at: Some(now()), ..self.record()? }).await?;
-            }
-            Step::DeleteNode => {
-                context.nodes.delete(self.node()?).await?;
-                let note = format!("Node {} was drained and is deleted", self.node_name);
-                context.events.tell(request, EventReason::NodeRemoved, &note).await;
-            }
-            Step::Hold => {
-                status::hold(&context.requests, request, true).await?;
-                context.notes.remember(request.uid(), |memory| memory.held = Some(true));
-            }
-            _ => return Err(self.missing("a step of a removal")),
+    /// Sets or removes the finalizer.
+    async fn hold(&self, hold: bool) -> Result<(), ActError> {
+        status::hold(&self.context.requests, self.request, hold).await?;
+        self.context.notes.remember(self.request.uid(), |memory| memory.held = Some(hold));
+        self.log(None, None);
+        Ok(())
+    }
+
+    async fn release(&self, uncleaned: bool) -> Result<(), ActError> {
+        if uncleaned {
+            let note = "the machine did not answer; run join-agent reset on it when it is there again";
+            self.context.events.tell(self.request, EventReason::MachineNotCleaned, note).await;
         }
+        self.hold(false).await
+    }
+
+    async fn cordon(&self) -> Result<(), ActError> {
+        self.context.nodes.cordon(self.node()?).await?;
+        self.log(None, None);
+        Ok(())
+    }
+
+    async fn drain(&self) -> Result<(), ActError> {
+        let drained = pods::drain(&self.context.client, self.node()?, now()).await?;
+        self.context.notes.remember(self.request.uid(), |memory| memory.drained = Some(drained));
+        self.log(None, None);
+        Ok(())
+    }
+
+    async fn note_drained(&self) -> Result<(), ActError> {
+        self.context.records.write(&Record { drained_at: Some(now()), ..self.record()? }).await?;
+        self.log(None, None);
+        Ok(())
+    }
+
+    async fn delete_node(&self) -> Result<(), ActError> {
+        self.context.nodes.delete(self.node()?).await?;
+        let note = format!("Node {} was drained and is deleted", self.node_name);
+        self.context.events.tell(self.request, EventReason::NodeRemoved, &note).await;
         self.log(None, None);
         Ok(())
     }

@@ -129,6 +129,13 @@ impl Suite {
         &self.enrollment
     }
 
+    /// A client that authenticates with a token.
+    pub fn client_with_token(&self, token: &str) -> Result<Client, Failed> {
+        let file = tempfile::NamedTempFile::new()?;
+        self.lab.write_kubeconfig(file.path(), token)?;
+        Ok(self.block_on(self.lab.client_of(file.path().to_owned()))?)
+    }
+
     /// Runs a future to its end.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)

@@ -7,6 +7,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use join_crds::{ConditionType, NodeJoinRequest, Reason, vocabulary};
 use join_e2e::lab::{command, wait_until};
 use join_e2e::suite::binaries;
+use join_e2e::suite::csr;
 use join_e2e::suite::joining::{CONTROLLER, PATIENCE, Suite};
 use join_trust::machine_key::MachineKey;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -17,9 +18,7 @@ use kube::{Api, Client};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use super::thief::{
-    CLIENT_USAGES, Delivery, Forged, announce, announcement_of, ask, client_with_token, csr, events, invite, node,
-};
+use super::thief::{CLIENT_USAGES, Delivery, Forged, announce, announcement_of, ask, events, invite, node};
 
 /// Verbs that mean something to RBAC; the last ones only for some resources, and denied for all others anyway.
 const VERBS: [&str; 13] = [
@@ -51,7 +50,7 @@ const EVERYBODYS: [&str; 7] = [
 
 /// Every verb on every resource and subresource that the API server knows, asked with the stolen tokens themselves.
 pub fn every_verb_on_every_resource(suite: &Suite) -> Result<(), Failed> {
-    let enrolled = client_with_token(suite, &suite.enrollment().token())?;
+    let enrolled = suite.client_with_token(&suite.enrollment().token())?;
     let machine = invite(suite, "rights-1", &Delivery::Token(Vec::new()))?;
     let requests = ["get", "list", "watch"].map(|verb| format!("{verb} nodejoinrequests.nodejoin.dev"));
     let csrs = |verbs: &[&str]| {
@@ -139,7 +138,7 @@ fn text_of(question: &ResourceAttributes) -> String {
 /// What a thief of the file would try first, tried with the file's token.
 pub fn the_file_gives_no_certificate_and_changes_nothing(suite: &Suite) -> Result<(), Failed> {
     let victim = invite(suite, "robbed-1", &Delivery::Sealed(Vec::new()))?;
-    let thief = client_with_token(suite, &suite.enrollment().token())?;
+    let thief = suite.client_with_token(&suite.enrollment().token())?;
     let key = MachineKey::generate()?.to_pem()?.to_string();
     for (signer, usages) in [
         (vocabulary::SIGNER_KUBELET_CLIENT, &CLIENT_USAGES[..]),
@@ -194,7 +193,7 @@ pub fn the_file_gives_no_certificate_and_changes_nothing(suite: &Suite) -> Resul
 /// A name whose machine is pinned: the thief comes first, and the right machine joins all the same.
 pub fn a_pinned_name_is_not_taken_by_who_comes_first(suite: &Suite) -> Result<(), Failed> {
     let name = "squatted-1";
-    let thief = client_with_token(suite, &suite.enrollment().token())?;
+    let thief = suite.client_with_token(&suite.enrollment().token())?;
     let foreign = MachineKey::generate()?;
     announce(suite, &thief, name, &foreign, &[])?;
     let joined = node(suite, name, &Delivery::Sealed(Vec::new()))?;
@@ -208,7 +207,7 @@ pub fn a_pinned_name_is_not_taken_by_who_comes_first(suite: &Suite) -> Result<()
 /// Under FirstUse a name has one machine: whoever announces himself after it is refused and shown.
 pub fn a_first_use_name_is_not_taken_over(suite: &Suite) -> Result<(), Failed> {
     let name = "taken-1";
-    let enrolled = client_with_token(suite, &suite.enrollment().token())?;
+    let enrolled = suite.client_with_token(&suite.enrollment().token())?;
     let (first, second) = (MachineKey::generate()?, MachineKey::generate()?);
     announce(suite, &enrolled, name, &first, &[])?;
     let request = suite.request(name, &json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
@@ -224,7 +223,7 @@ pub fn a_first_use_name_is_not_taken_over(suite: &Suite) -> Result<(), Failed> {
 pub fn the_name_of_a_node_is_not_taken(suite: &Suite) -> Result<(), Failed> {
     let name = "standing-1";
     suite.operator().apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}).to_string())?;
-    let thief = client_with_token(suite, &suite.enrollment().token())?;
+    let thief = suite.client_with_token(&suite.enrollment().token())?;
     let key = MachineKey::generate()?;
     announce(suite, &thief, name, &key, &[])?;
     shown(suite, name, &key, "NodeExists")?;
@@ -279,7 +278,7 @@ const AT_ONCE: usize = 32;
 /// not grow beyond twice its size, and the administrator sees the flood and with which token it came.
 pub fn a_flood_of_announcements_stops_nobody(suite: &Suite) -> Result<(), Failed> {
     let number: usize = std::env::var("JOIN_E2E_FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(FLOOD);
-    let thief = client_with_token(suite, &suite.enrollment().token())?;
+    let thief = suite.client_with_token(&suite.enrollment().token())?;
     let machine = suite.machine("dry-1")?;
     suite.announcement(machine.name())?;
     let before = resident(suite)?;

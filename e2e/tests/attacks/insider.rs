@@ -3,6 +3,7 @@
 use join_crds::{ConditionType, NodeJoinRequest, Reason, vocabulary};
 use join_e2e::lab::layout::CONTROL_PLANE;
 use join_e2e::operator::NAMESPACE;
+use join_e2e::suite::csr;
 use join_e2e::suite::joining::{CONTROLLER, Suite};
 use join_trust::machine_key::MachineKey;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -16,8 +17,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::thief::{
-    CLIENT_USAGES, Delivery, Forged, SERVING_USAGES, ask, client_of_account, client_with_token, csr, denied, dns,
-    invite, ip, node, undecided,
+    CLIENT_USAGES, Delivery, Forged, SERVING_USAGES, ask, client_of_account, denied, dns, invite, ip, node, undecided,
 };
 
 /// The author of requests decides which machine joins, and gets no credential himself.
@@ -123,7 +123,7 @@ fn condition(kind: &str) -> Patch<Value> {
 /// leave of it.
 pub fn a_stolen_controller_account_decides_machines_only(suite: &Suite) -> Result<(), Failed> {
     let account = ["create", "token", "join-controller", "--namespace", NAMESPACE, "--duration=10m"];
-    let stolen = client_with_token(suite, suite.operator().kubectl(&account)?.trim())?;
+    let stolen = suite.client_with_token(suite.operator().kubectl(&account)?.trim())?;
     let root = node(suite, "stolen-1", &Delivery::Token(Vec::new()))?;
     let invited = invite(suite, "stolen-2", &Delivery::Token(Vec::new()))?;
     suite.lab().signal_process(CONTROLLER, Signal::STOP)?;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason, vocabulary};
 use join_e2e::lab::layout::CONTROL_PLANE;
+use join_e2e::suite::csr;
 use join_e2e::suite::joining::Suite;
 use join_trust::machine_key::MachineKey;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -14,9 +15,7 @@ use libtest_mimic::Failed;
 use rcgen::SanType;
 use serde_json::{Value, json};
 
-use super::thief::{
-    CLIENT_USAGES, Delivery, Forged, Joined, SERVING_USAGES, csr, decided, denied, dns, ip, node, register,
-};
+use super::thief::{CLIENT_USAGES, Delivery, Forged, Joined, SERVING_USAGES, decided, denied, dns, ip, node, register};
 
 const SIGNER: &str = vocabulary::SIGNER_KUBELET_SERVING;
 

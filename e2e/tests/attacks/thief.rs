@@ -5,15 +5,16 @@ use std::net::IpAddr;
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason, vocabulary};
 use join_e2e::lab::layout::{API_PORT, CONTROL_PLANE};
+use join_e2e::suite::csr;
 use join_e2e::suite::joining::Suite;
 use join_trust::announcement;
 use join_trust::machine_key::MachineKey;
 use join_trust::names::NodeName;
 use join_trust::sealing::SealingKey;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{Event, Node, Secret};
-use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use libtest_mimic::Failed;
 use rcgen::{
@@ -23,13 +24,6 @@ use serde_json::{Value, json};
 
 pub const CLIENT_USAGES: [&str; 2] = ["digital signature", "client auth"];
 pub const SERVING_USAGES: [&str; 2] = ["digital signature", "server auth"];
-
-/// A client that authenticates with a token.
-pub fn client_with_token(suite: &Suite, token: &str) -> Result<Client, Failed> {
-    let file = tempfile::NamedTempFile::new()?;
-    suite.lab().write_kubeconfig(file.path(), token)?;
-    Ok(suite.block_on(suite.lab().client_of(file.path().to_owned()))?)
-}
 
 /// A client that authenticates with a certificate.
 fn client_with_certificate(suite: &Suite, certificate: &[u8], key: &str) -> Result<Client, Failed> {
@@ -57,7 +51,7 @@ pub fn client_of_account(suite: &Suite, name: &str, role: &str) -> Result<Client
     operator.kubectl(&["create", "serviceaccount", name])?;
     let subject = format!("--serviceaccount=default:{name}");
     operator.kubectl(&["create", "clusterrolebinding", name, &format!("--clusterrole={role}"), &subject])?;
-    client_with_token(suite, operator.kubectl(&["create", "token", name])?.trim())
+    suite.client_with_token(operator.kubectl(&["create", "token", name])?.trim())
 }
 
 /// A certificate request as somebody made it by hand.
@@ -129,20 +123,6 @@ pub fn dns(name: &str) -> Result<SanType, Failed> {
 
 pub fn ip(address: &str) -> Result<SanType, Failed> {
     Ok(SanType::IpAddress(address.parse()?))
-}
-
-/// The object for a certificate request.
-pub fn csr(name: &str, signer: &str, usages: &[&str], request: Vec<u8>) -> CertificateSigningRequest {
-    CertificateSigningRequest {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-        spec: CertificateSigningRequestSpec {
-            signer_name: signer.to_owned(),
-            usages: Some(usages.iter().map(|usage| (*usage).to_owned()).collect()),
-            request: ByteString(request),
-            ..CertificateSigningRequestSpec::default()
-        },
-        status: None,
-    }
 }
 
 /// Creates a certificate request, or says why the API server does not take it.
@@ -227,7 +207,7 @@ pub fn invite(suite: &Suite, name: &str, delivery: &Delivery) -> Result<Invited,
     let key = MachineKey::generate()?;
     let spec = match delivery {
         Delivery::Sealed(addresses) => {
-            let enrolled = client_with_token(suite, &suite.enrollment().token())?;
+            let enrolled = suite.client_with_token(&suite.enrollment().token())?;
             announce(suite, &enrolled, name, &key, addresses)?;
             json!({"role": "Worker", "machine": {"publicKeyHash": key.pin().to_string()}})
         }
@@ -238,7 +218,7 @@ pub fn invite(suite: &Suite, name: &str, delivery: &Delivery) -> Result<Invited,
     suite.request(name, &spec)?;
     let request = suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenIssued)?;
     let token = token_of(suite, &request)?;
-    let client = client_with_token(suite, &token)?;
+    let client = suite.client_with_token(&token)?;
     Ok(Invited { name: name.to_owned(), key, request, token, client })
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use join_crds::vocabulary;
 use join_crds::{ConditionType, Reason};
 use join_e2e::lab::wait_until;
+use join_e2e::suite::csr;
 use join_e2e::suite::joining::{CONTROLLER, PATIENCE, Suite};
 use join_trust::machine_key::MachineKey;
 use k8s_openapi::ByteString;
@@ -18,8 +19,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::thief::{
-    CLIENT_USAGES, Delivery, Forged, Invited, ask, client_with_token, csr, decided, denied, dns, events, invite, ip,
-    undecided,
+    CLIENT_USAGES, Delivery, Forged, Invited, ask, decided, denied, dns, events, invite, ip, undecided,
 };
 
 const SIGNER: &str = vocabulary::SIGNER_KUBELET_CLIENT;
@@ -161,7 +161,7 @@ pub fn a_token_asks_one_signer(suite: &Suite) -> Result<(), Failed> {
 /// Before it is made a token authenticates nobody; after the deadline, or outside of its life, it is worth nothing. The
 /// controller's record is made older here instead of waiting.
 pub fn a_token_outside_its_time_gets_nothing(suite: &Suite) -> Result<(), Failed> {
-    let early = client_with_token(suite, "abcdef.0123456789abcdef")?;
+    let early = suite.client_with_token("abcdef.0123456789abcdef")?;
     let request = Forged::of_node("early-1").sign(&MachineKey::generate()?.to_pem()?)?;
     let refusal = ask(suite, &early, &csr("too-early", SIGNER, &CLIENT_USAGES, request)).err();
     assert!(refusal.as_ref().is_some_and(|refusal| refusal.contains("Unauthorized")), "{refusal:?}");

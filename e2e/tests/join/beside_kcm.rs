@@ -23,8 +23,8 @@ use kube::{Api, Client};
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 
-use super::identity::{client_with_token, csr};
 use super::kubeadm::secret_of;
+use join_e2e::suite::csr;
 use join_e2e::suite::joining::{CONTROLLER, PATIENCE, Suite};
 
 const KCM: &str = "kube-controller-manager";
@@ -117,8 +117,8 @@ pub fn the_default_approval_does_not_reach_our_tokens(suite: &Suite) -> Result<(
         .request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "delivery": "Token"}))?;
     suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenIssued)?;
     let token = secret_of(suite, name)?.data.unwrap_or_default().remove("token").ok_or("no token in the Secret")?;
-    let ours = client_with_token(suite, &String::from_utf8(token.0)?)?;
-    let kubeadms = client_with_token(suite, kubeadm_token(suite, &["create", "--ttl=10m"])?.trim())?;
+    let ours = suite.client_with_token(&String::from_utf8(token.0)?)?;
+    let kubeadms = suite.client_with_token(kubeadm_token(suite, &["create", "--ttl=10m"])?.trim())?;
 
     suite.lab().signal_process(CONTROLLER, Signal::STOP)?;
     let outcome = (|| {

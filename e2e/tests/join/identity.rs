@@ -7,15 +7,15 @@ use join_trust::announcement;
 use join_trust::machine_key::MachineKey;
 use join_trust::names::NodeName;
 use join_trust::sealing::SealingKey;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
-use kube::api::{ObjectMeta, PostParams};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::api::PostParams;
 use kube::{Api, Client};
 use libtest_mimic::Failed;
 
 use super::happy::announced_hash;
 use super::kubeadm::secret_of;
 use join_e2e::lab::wait_until;
+use join_e2e::suite::csr;
 use join_e2e::suite::joining::{PATIENCE, Suite};
 
 pub fn first_use_with_one_announcement(suite: &Suite) -> Result<(), Failed> {
@@ -33,7 +33,7 @@ pub fn first_use_with_one_announcement(suite: &Suite) -> Result<(), Failed> {
 pub fn first_use_with_two_announcements(suite: &Suite) -> Result<(), Failed> {
     let machine = suite.machine("conflict-1")?;
     suite.announcement(machine.name())?;
-    let thief = client_with_token(suite, &suite.enrollment().token())?;
+    let thief = suite.client_with_token(&suite.enrollment().token())?;
     announce(suite, &thief, machine.name())?;
     suite.request(machine.name(), &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
     suite.wait_for(machine.name(), ConditionType::MachineBound, "False", Reason::MachineConflict)?;
@@ -63,7 +63,7 @@ pub fn another_name(suite: &Suite) -> Result<(), Failed> {
         .request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "delivery": "Token"}))?;
     suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::TokenIssued)?;
     let token = secret_of(suite, name)?.data.unwrap_or_default().remove("token").ok_or("no token in the Secret")?;
-    let thief = client_with_token(suite, &String::from_utf8(token.0)?)?;
+    let thief = suite.client_with_token(&String::from_utf8(token.0)?)?;
 
     let key = MachineKey::generate()?;
     let request = key.client_csr(&NodeName::parse("wrong-name-1")?)?;
@@ -90,12 +90,6 @@ pub fn another_name(suite: &Suite) -> Result<(), Failed> {
     Ok(())
 }
 
-pub fn client_with_token(suite: &Suite, token: &str) -> Result<Client, Failed> {
-    let file = tempfile::NamedTempFile::new()?;
-    suite.lab().write_kubeconfig(file.path(), token)?;
-    Ok(suite.block_on(suite.lab().client_of(file.path().to_owned()))?)
-}
-
 /// Announces a machine of that name with keys of its own.
 fn announce(suite: &Suite, client: &Client, name: &str) -> Result<(), Failed> {
     let (key, sealing) = (MachineKey::generate()?, SealingKey::generate()?);
@@ -105,17 +99,4 @@ fn announce(suite: &Suite, client: &Client, name: &str) -> Result<(), Failed> {
     let object = csr(&object_name, vocabulary::SIGNER_MACHINE, &["digital signature"], request.into_bytes());
     suite.block_on(Api::all(client.clone()).create(&PostParams::default(), &object))?;
     Ok(())
-}
-
-pub fn csr(name: &str, signer: &str, usages: &[&str], request: Vec<u8>) -> CertificateSigningRequest {
-    CertificateSigningRequest {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-        spec: CertificateSigningRequestSpec {
-            signer_name: signer.to_owned(),
-            usages: Some(usages.iter().map(|usage| (*usage).to_owned()).collect()),
-            request: ByteString(request),
-            ..CertificateSigningRequestSpec::default()
-        },
-        status: None,
-    }
 }

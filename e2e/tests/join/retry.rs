@@ -3,6 +3,7 @@
 use join_crds::vocabulary::{ANNOTATION_RETRY, KUBE_SYSTEM, SIGNER_KUBELET_CLIENT, record_name};
 use join_crds::{ConditionType, Reason};
 use join_e2e::operator::NAMESPACE;
+use join_e2e::suite::csr;
 use join_e2e::suite::joining::Suite;
 use join_trust::machine_key::MachineKey;
 use join_trust::names::NodeName;
@@ -11,8 +12,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::PostParams;
 use libtest_mimic::Failed;
-
-use super::identity::{client_with_token, csr};
 
 /// The token of a request, as only the controller knows it.
 fn token_of(suite: &Suite, uid: &str) -> Result<String, Failed> {
@@ -45,7 +44,7 @@ pub fn a_failed_join_goes_on_by_itself_or_when_asked(suite: &Suite) -> Result<()
     let stolen = token_of(suite, request.uid())?;
     let asked = MachineKey::generate()?.client_csr(&NodeName::parse(name)?)?;
     let object = csr("of-a-thief", SIGNER_KUBELET_CLIENT, &["digital signature", "client auth"], asked.into_bytes());
-    let thief: Api<CertificateSigningRequest> = Api::all(client_with_token(suite, &stolen)?);
+    let thief: Api<CertificateSigningRequest> = Api::all(suite.client_with_token(&stolen)?);
     suite.block_on(thief.create(&PostParams::default(), &object))?;
     suite.wait_for(name, ConditionType::Stalled, "True", Reason::CertificateRequestDenied)?;
 

@@ -11,15 +11,14 @@ use join_crds::vocabulary::{GROUP_ENROLL, KUBE_SYSTEM, SIGNER_MACHINE};
 use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::lab::{self, Lab, Machine, own_name, patience};
 use join_e2e::operator::Operator;
-use join_e2e::suite::{binaries, keep_logs};
+use join_e2e::suite::{binaries, csr, keep_logs};
 use join_trust::announcement;
 use join_trust::machine_key::MachineKey;
 use join_trust::names::{AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, NodeName, announcement_object_name};
 use join_trust::sealing::SealingKey;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{Node, Secret};
-use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use libtest_mimic::Failed;
 
@@ -164,16 +163,7 @@ impl Suite {
     /// Makes an object with the announcements' signer, whatever is in it.
     pub fn create_announcement(&self, object: &str, request: Vec<u8>) -> Result<(), Failed> {
         let groups = [GROUP_ENROLL, BOOTSTRAPPERS_GROUP, AUTHENTICATED_GROUP];
-        let object = CertificateSigningRequest {
-            metadata: ObjectMeta { name: Some(object.to_owned()), ..ObjectMeta::default() },
-            spec: CertificateSigningRequestSpec {
-                request: ByteString(request),
-                signer_name: SIGNER_MACHINE.to_owned(),
-                usages: Some(announcement::USAGES.iter().map(|usage| (*usage).to_owned()).collect()),
-                ..CertificateSigningRequestSpec::default()
-            },
-            status: None,
-        };
+        let object = csr(object, SIGNER_MACHINE, &announcement::USAGES, request);
         self.block_on(async {
             let client =
                 self.lab.client_as("system:bootstrap:abcdef", &groups).await.map_err(|error| error.to_string())?;

@@ -132,6 +132,7 @@ async fn serve(mut stream: TcpStream, way: Way, heads: Arc<Mutex<Vec<HeaderMap>>
                 if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
                     return;
                 }
+                // The pace is the attack.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

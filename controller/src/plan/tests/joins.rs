@@ -181,11 +181,7 @@ fn a_node_that_was_ready_once_is_never_past_its_deadline() {
     let machine = Machine::new();
     model.announce(&machine);
     model.visit();
-    model.ask(&machine.key, NODE);
-    model.visit();
-    model.register("node-uid");
-    model.become_ready();
-    model.visit();
+    model.join(&machine);
     model.node.as_mut().unwrap().ready = false;
     model.now += 10_000;
     model.visit();

@@ -295,6 +295,15 @@ impl Model {
         });
     }
 
+    /// A bound machine gets its certificate and becomes a Ready node.
+    pub(crate) fn join(&mut self, machine: &Machine) {
+        self.ask(&machine.key, NODE);
+        self.visit();
+        self.register("node-uid");
+        self.become_ready();
+        self.visit();
+    }
+
     /// The agent writes its part of the status.
     pub(crate) fn says(&mut self, agent: &Value) {
         let mut agent = agent.clone();

@@ -174,11 +174,7 @@ fn a_node_that_appears_before_the_certificate_is_not_ours() {
 #[test]
 fn a_joined_node_that_goes_or_is_replaced_is_told_of() {
     let (mut model, machine) = bound(&json!({}));
-    model.ask(&machine.key, NODE);
-    model.visit();
-    model.register("node-uid");
-    model.become_ready();
-    model.visit();
+    model.join(&machine);
     model.node = None;
     model.now += 20;
     model.visit();
@@ -246,11 +242,7 @@ fn a_machine_that_cannot_be_written_is_told_before_the_certificate_too() {
 #[case::another(json!(["192.0.2.18"]), Reason::NodeAddressMismatch)]
 fn a_node_with_another_address_than_asked_is_told(#[case] addresses: Value, #[case] expected: Reason) {
     let (mut model, machine) = bound(&json!({ "addresses": addresses }));
-    model.ask(&machine.key, NODE);
-    model.visit();
-    model.register("node-uid");
-    model.become_ready();
-    model.visit();
+    model.join(&machine);
     assert_eq!(model.condition(ConditionType::NodeRegistered), ("True".to_owned(), expected));
     // It is the node all the same.
     assert_eq!(model.summary(), (Reason::Joined, false));

@@ -15,11 +15,7 @@ fn joined(spec: &serde_json::Value) -> Model {
     let machine = Machine::new();
     model.announce(&machine);
     model.visit();
-    model.ask(&machine.key, NODE);
-    model.visit();
-    model.register("node-uid");
-    model.become_ready();
-    model.visit();
+    model.join(&machine);
     model.now += 20;
     model.visit();
     model

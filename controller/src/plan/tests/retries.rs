@@ -138,11 +138,7 @@ fn what_needs_another_request_is_not_tried_again(#[case] another: bool, #[case] 
     ask(&mut model, "1");
     model.visit();
     model.now += 1;
-    model.ask(&machine.key, NODE);
-    model.visit();
-    model.register("node-uid");
-    model.become_ready();
-    model.visit();
+    model.join(&machine);
     model.node = None;
     if another {
         model.register("another");

@@ -3,6 +3,8 @@
 //! What is built stands in `e2e/components/`: one Go module each, whose `go.mod` and `go.sum` pin every version and
 //! checksum. The cache is keyed by all of it, so a changed pin builds anew and an unchanged one is found at once.
 
+mod building;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
+use self::building::Building;
 use crate::progress::Step;
 
 /// A Kubernetes minor version that the lab can run.
@@ -285,16 +288,11 @@ impl Recipe {
         };
         fs::create_dir_all(&cache).map_err(io(&cache))?;
         // Built beside its final place and renamed when complete: a failed or killed build leaves no half-made entry.
-        let unfinished = tempfile::Builder::new().prefix(".building-").tempdir_in(&cache).map_err(io(&cache))?;
-        self.compile(unfinished.path(), &cache.join(format!("{}.log", self.folder)))?;
-        match fs::rename(unfinished.path(), &finished) {
-            Ok(()) => {
-                // The folder has a new name, so there is nothing left to remove under the old one.
-                let _ = unfinished.keep();
-            }
-            // Another process built the same meanwhile, from the same inputs.
-            Err(_) if finished.is_dir() => {}
-            Err(source) => return Err(Error::Io { path: finished, source }),
+        let building = Building::begin(&cache, self.folder).map_err(io(&cache))?;
+        // Another process may have built the same while this one waited for it.
+        if !finished.is_dir() {
+            self.compile(building.folder(), &cache.join(format!("{}.log", self.folder)))?;
+            building.finish(&finished).map_err(io(&finished))?;
         }
         step.done();
         Ok(finished)

@@ -33,16 +33,25 @@ pub struct Missing(Vec<String>);
 /// # Errors
 /// With everything that is missing, at once.
 pub fn ensure() -> Result<(), Missing> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Missing(vec![
-            "it makes network namespaces, mounts and cgroups, which only root may do: run the same command with sudo"
-                .to_owned(),
-        ]));
-    }
+    ensure_root()?;
     install_programs()?;
     let mut missing = missing_kernel_features();
     missing.extend(cgroups::obstacle());
     if missing.is_empty() { Ok(()) } else { Err(Missing(missing)) }
+}
+
+/// Checks that this process may make and see labs; all that looking at one or removing it needs.
+///
+/// # Errors
+/// When it may not.
+pub fn ensure_root() -> Result<(), Missing> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Missing(vec![
+        "it makes network namespaces, mounts and cgroups, which only root may do: run the same command with sudo"
+            .to_owned(),
+    ]))
 }
 
 fn missing_packages() -> Vec<&'static str> {

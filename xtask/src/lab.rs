@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::lab::layout::Layout;
+use join_e2e::lab::overview::Overview;
 use join_e2e::lab::{self, Lab};
 use join_e2e::prerequisites;
 use join_e2e::progress::Step;
@@ -59,9 +60,12 @@ pub enum LabCommand {
 }
 
 pub fn run(command: LabCommand) -> anyhow::Result<ExitCode> {
-    prerequisites::ensure()?;
-    if !matches!(command, LabCommand::Down { .. } | LabCommand::Status) {
-        // The program that enters a lab; removing or listing one needs nothing of it.
+    if matches!(command, LabCommand::Down { .. } | LabCommand::Status) {
+        // Removing or listing a lab builds and installs nothing: it must be quick, and work where a lab cannot run.
+        prerequisites::ensure_root()?;
+    } else {
+        prerequisites::ensure()?;
+        // The program that enters a lab.
         build::binaries("join-e2e")?;
     }
     match command {
@@ -106,11 +110,11 @@ fn up(name: &str, kubernetes: KubernetesMinor, machines: u8) -> anyhow::Result<E
 
 fn status() -> anyhow::Result<ExitCode> {
     for layout in Layout::existing() {
-        let lab = Lab::open(layout.name())?;
-        println!("lab {} (Kubernetes {})", layout.name(), lab.minor().as_str());
-        for process in lab.process_names() {
-            let state = if lab.process_id(&process).is_ok() { "running" } else { "ended" };
-            println!("  {process:<26}{state:<9}{}", lab.log_file(&process).display());
+        let Overview { kubernetes, processes } = Overview::of(&layout)?;
+        println!("lab {} (Kubernetes {kubernetes})", layout.name());
+        for process in processes {
+            let state = if process.running { "running" } else { "ended" };
+            println!("  {:<26}{state:<9}{}", process.name, process.log.display());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,8 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::prerequisites;
 
 use crate::tools::CARGO_DENY;
@@ -41,6 +42,11 @@ pub fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
         println!("\n== the controller's image and the agent's packages, for the end-to-end suites");
         image::for_tests()?;
         package::for_tests()?;
+        println!("\n== the lab's components");
+        for minor in KubernetesMinor::value_variants() {
+            // Here, and not in the first suite that needs them: the suites would all wait for the one that builds.
+            Components::build(*minor)?;
+        }
         suites::run(arguments.suites_at_once)?;
     }
     println!("\nall tests passed in {:.1} minutes", began.elapsed().as_secs_f64() / 60.0);

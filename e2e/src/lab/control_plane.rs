@@ -180,14 +180,9 @@ imageGCHighThresholdPercent: 100
         self.children().get_mut(process).is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
     }
 
-    /// The names of the processes that were started: those of the control plane, and each machine's.
-    pub fn process_names(&self) -> Vec<String> {
-        self.state().processes.keys().cloned().collect()
-    }
-
     /// The log of a process, or of a machine's console.
     pub fn log_file(&self, process: &str) -> PathBuf {
-        self.layout.logs().join(format!("{process}.log"))
+        self.layout.log_file(process)
     }
 
     /// The host's id of a process that [`Lab::spawn`] started.

@@ -71,6 +71,11 @@ impl Layout {
         self.folder().join("logs")
     }
 
+    /// The log of a process, or of a machine's console.
+    pub fn log_file(&self, process: &str) -> PathBuf {
+        self.logs().join(format!("{process}.log"))
+    }
+
     /// What the control plane sees as /etc/kubernetes.
     pub fn control_plane_etc(&self) -> PathBuf {
         self.folder().join("control-plane/etc-kubernetes")

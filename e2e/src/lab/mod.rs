@@ -22,6 +22,7 @@ pub mod layout;
 mod machine;
 pub mod machine_root;
 pub mod network;
+pub mod overview;
 pub mod state;
 mod teardown;
 

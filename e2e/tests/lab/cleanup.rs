@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use join_e2e::components::KubernetesMinor;
 use join_e2e::lab::layout::Layout;
-use join_e2e::lab::{cgroups, own_name, remove, wait_until};
+use join_e2e::lab::overview::Overview;
+use join_e2e::lab::{PROCESSES, cgroups, own_name, remove, wait_until};
 use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -92,14 +93,31 @@ pub fn two_labs_exist_at_once() -> Result<(), Failed> {
     // The other one does not notice.
     other.wait_for_api_server()?;
     other.machine("worker-1")?.run(&["systemctl", "is-active", "containerd.service"])?;
+    for process in PROCESSES {
+        assert!(runs(other.layout(), process)?, "{process} of the other lab does not run any more");
+    }
+    other.signal_process("kube-scheduler", Signal::KILL)?;
+    wait_until("the overview to say that a killed process has ended", Duration::from_secs(10), || {
+        match runs(other.layout(), "kube-scheduler") {
+            Ok(false) => Ok(()),
+            Ok(true) => Err("it runs".to_owned()),
+            Err(failure) => Err(format!("{failure:?}")),
+        }
+    })?;
     let left = other.layout().clone();
     remove(left.name())?;
     assert_eq!(leftovers(&left)?, Vec::<String>::new());
     Ok(())
 }
 
+fn runs(layout: &Layout, name: &str) -> Result<bool, Failed> {
+    let overview = Overview::of(layout)?;
+    let process = overview.processes.into_iter().find(|process| process.name == name);
+    Ok(process.ok_or_else(|| format!("{name} is not in the overview"))?.running)
+}
+
 /// Everything on the host that bears the lab's name.
-fn leftovers(layout: &Layout) -> Result<Vec<String>, Failed> {
+pub fn leftovers(layout: &Layout) -> Result<Vec<String>, Failed> {
     let mut found = Vec::new();
     if layout.folder().exists() {
         found.push(layout.folder().display().to_string());

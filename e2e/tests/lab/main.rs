@@ -3,6 +3,7 @@
 //! A harness of its own, since the tests share a lab: starting one for each would take most of the time.
 
 mod cleanup;
+mod host;
 mod machines;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ fn main() -> anyhow::Result<ExitCode> {
         _ => {}
     }
     in_turns(vec![
+        Trial::test("without_root_the_lab_says_so_and_makes_nothing", host::without_root),
+        Trial::test("without_the_right_to_make_namespaces_the_lab_says_so_and_makes_nothing", host::without_namespaces),
         Trial::test("two_joined_machines_run_pods_side_by_side", machines::two_joined_machines_run_pods_side_by_side),
         Trial::test("a_killed_owner_leaves_nothing_that_cannot_be_removed", cleanup::a_killed_owner_is_cleaned_up),
         Trial::test("ctrl_c_ends_the_demo_and_removes_its_lab", cleanup::ctrl_c_ends_the_demo),

@@ -11,14 +11,14 @@ mod rows;
 
 use rows::ROWS;
 
-/// The page's lines that name a reason as a table's second column does: what is seen, and the reason.
-fn rows_of_page(page: &str) -> BTreeSet<(String, String)> {
+/// The page's lines that name a reason as a table's second column does: what is seen, the reason, and how soon it is told.
+fn rows_of_page(page: &str) -> BTreeSet<(String, String, String)> {
     let row = |line: &str| {
         let mut cells = line.trim().strip_prefix('|')?.split('|').map(str::trim);
-        let (seen, reason) = (cells.next()?, cells.next()?);
+        let (seen, reason, within) = (cells.next()?, cells.next()?, cells.next()?);
         let (name, link) = reason.strip_prefix("[`")?.split_once("`](")?;
         let expected = format!("reasons.md#{})", name.to_lowercase());
-        (link == expected).then(|| (seen.to_owned(), name.to_owned()))
+        (link == expected).then(|| (seen.to_owned(), name.to_owned(), within.to_owned()))
     };
     page.lines().filter_map(row).collect()
 }
@@ -26,10 +26,33 @@ fn rows_of_page(page: &str) -> BTreeSet<(String, String)> {
 #[test]
 fn the_page_has_the_failures_that_are_tested_and_no_others() {
     let page = markdown::read(Path::new("docs/troubleshooting.md")).unwrap();
-    let expected: BTreeSet<(String, String)> =
-        ROWS.iter().map(|row| (row.seen.to_owned(), row.reason.as_str().to_owned())).collect();
-    assert_eq!(expected.len(), ROWS.len(), "a failure is there twice");
+    let within = |row: &rows::Row| match row.because {
+        Some(because) => format!("{} s: {because}", row.within),
+        None => format!("{} s", row.within),
+    };
+    let expected: BTreeSet<_> =
+        ROWS.iter().map(|row| (row.seen.to_owned(), row.reason.as_str().to_owned(), within(row))).collect();
+    let seen: BTreeSet<&str> = ROWS.iter().map(|row| row.seen).collect();
+    assert_eq!(seen.len(), ROWS.len(), "a failure is there twice");
     assert_eq!(rows_of_page(&page), expected);
+}
+
+#[test]
+fn what_takes_longer_says_why() {
+    for row in ROWS {
+        assert_eq!(row.within > rows::SOON, row.because.is_some(), "{}", row.seen);
+    }
+}
+
+/// A row is provoked where the suite names it: that is where its reason and its time are taken from.
+#[test]
+fn each_failure_is_provoked() {
+    let files = ["cluster_info", "kubelet", "machine", "requests", "way"];
+    let read = |file: &str| markdown::read(Path::new(&format!("e2e/tests/failures/{file}.rs"))).unwrap();
+    let suite: String = files.into_iter().map(read).collect();
+    for row in ROWS {
+        assert!(suite.contains(&format!("{:?}", row.seen)), "nothing provokes: {}", row.seen);
+    }
 }
 
 #[test]
@@ -42,7 +65,8 @@ fn each_failure_has_a_test() {
 
 #[test]
 fn a_row_is_read_with_its_link() {
-    let page =
-        "| a | [`Joined`](reasons.md#joined) | b |\n| a | [`Joined`](reasons.md#other) |\n| a | Joined |\nJoined\n";
-    assert_eq!(rows_of_page(page), BTreeSet::from([("a".to_owned(), "Joined".to_owned())]));
+    let page = "| a | [`Joined`](reasons.md#joined) | 10 s |\n| a | [`Joined`](reasons.md#other) | 10 s |\n\
+                | a | Joined | 10 s |\n| a | [`Joined`](reasons.md#joined)\nJoined\n";
+    let expected = ("a".to_owned(), "Joined".to_owned(), "10 s".to_owned());
+    assert_eq!(rows_of_page(page), BTreeSet::from([expected]));
 }

@@ -38,7 +38,7 @@ pub struct Feeds<'a> {
     pub world: &'a World,
     /// Whom to tell of requests to look at again.
     pub triggers: &'a Triggers,
-    /// Notified when a request was deleted.
+    /// Notified when a request was deleted, or a Node for whose sake there is something left of one.
     pub deletions: &'a Arc<Notify>,
     /// The metrics.
     pub metrics: &'a Metrics,
@@ -164,6 +164,7 @@ impl Feeds<'_> {
     fn nodes(&self, tasks: &mut JoinSet<&'static str>) -> watch::Receiver<bool> {
         let (filled, is_filled) = watch::channel(false);
         let (table, notify) = (self.world.nodes.clone(), self.notifier());
+        let (records, deletions) = (self.world.records.clone(), Arc::clone(self.deletions));
         let api: Api<Node> = Api::all(self.client.clone());
         let metrics = self.metrics.clone();
         tasks.spawn(async move {
@@ -179,6 +180,10 @@ impl Feeds<'_> {
                         };
                         if let Some(node) = after.or(before).filter(|_| news) {
                             notify(&node.name);
+                        }
+                        let gone = before.filter(|before| after.is_none_or(|after| after.uid != before.uid));
+                        if gone.is_some_and(|gone| records.read().count(&RecordKey::Node(gone.uid.clone())) > 0) {
+                            deletions.notify_one();
                         }
                     },
                 );

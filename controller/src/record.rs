@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use join_crds::vocabulary::{
-    ANNOTATION_NODE_NAME, LABEL_MANAGED_BY, LABEL_REQUEST_UID, MANAGED_BY_CONTROLLER, SECRET_TYPE_RECORD, record_name,
+    ANNOTATION_NODE_NAME, LABEL_MANAGED_BY, LABEL_NODE_UID, LABEL_REQUEST_UID, MANAGED_BY_CONTROLLER,
+    SECRET_TYPE_RECORD, record_name,
 };
 use join_trust::UnixSeconds;
 use join_trust::names::{NameError, NodeName};
@@ -266,15 +267,17 @@ impl Record {
                 put(key, &time.to_string());
             }
         }
+        let mut labels = BTreeMap::from([
+            (LABEL_MANAGED_BY.to_owned(), MANAGED_BY_CONTROLLER.to_owned()),
+            (LABEL_REQUEST_UID.to_owned(), self.request_uid.clone()),
+        ]);
+        labels.extend(self.kept_for().map(|uid| (LABEL_NODE_UID.to_owned(), uid.to_owned())));
         Secret {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
                 namespace: Some(namespace.to_owned()),
                 resource_version: self.version.clone(),
-                labels: Some(BTreeMap::from([
-                    (LABEL_MANAGED_BY.to_owned(), MANAGED_BY_CONTROLLER.to_owned()),
-                    (LABEL_REQUEST_UID.to_owned(), self.request_uid.clone()),
-                ])),
+                labels: Some(labels),
                 annotations: Some(BTreeMap::from([(
                     ANNOTATION_NODE_NAME.to_owned(),
                     self.node_name.as_str().to_owned(),
@@ -285,6 +288,17 @@ impl Record {
             data: Some(data),
             ..Secret::default()
         }
+    }
+
+    /// What is kept of a request that is gone while its Node is there: which machine the Node came of.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        Self { token: None, cluster: None, retry: None, retried_at: None, drained_at: None, ..self.clone() }
+    }
+
+    /// The UID of the Node for whose sake alone the record is still there; a request that is there has had a token.
+    pub fn kept_for(&self) -> Option<&str> {
+        self.node_uid.as_deref().filter(|_| self.token.is_none())
     }
 
     /// The token, if it has not served yet. It may have expired.
@@ -300,6 +314,8 @@ pub enum RecordKey {
     Token(String),
     /// Whether it holds a token that has not served yet.
     HoldsToken,
+    /// By the UID of the Node that came of its request.
+    Node(String),
 }
 
 impl Entry for Record {
@@ -310,11 +326,9 @@ impl Entry for Record {
     }
 
     fn keys(&self) -> Vec<RecordKey> {
-        let Some(token) = &self.token else { return Vec::new() };
-        let mut keys = vec![RecordKey::Token(token.id.as_str().to_owned())];
-        if token.secret.is_some() {
-            keys.push(RecordKey::HoldsToken);
-        }
+        let mut keys: Vec<RecordKey> = self.node_uid.iter().cloned().map(RecordKey::Node).collect();
+        keys.extend(self.token.iter().map(|token| RecordKey::Token(token.id.as_str().to_owned())));
+        keys.extend(self.unspent().map(|_| RecordKey::HoldsToken));
         keys
     }
 
@@ -469,6 +483,23 @@ mod tests {
     fn live_token() -> Token {
         let token = BootstrapToken::parse("abcdef.0123456789abcdef").unwrap();
         Token { id: token.id().clone(), secret: Some(token.secret().clone()), minted_at: 0, expires_at: 1 }
+    }
+
+    #[test]
+    fn what_is_kept_for_a_node_has_no_token_and_says_for_which() {
+        let whole = Record {
+            token: Some(live_token()),
+            node_uid: Some("9c2e".to_owned()),
+            ..Record::new("1d6f", NodeName::parse("worker-7").unwrap(), 5)
+        };
+        let label = |record: &Record| record.to_secret("n").metadata.labels.unwrap().remove(LABEL_NODE_UID);
+        assert_eq!((whole.kept_for(), label(&whole)), (None, None));
+        let kept = whole.kept();
+        assert_eq!((kept.kept_for(), label(&kept).as_deref()), (Some("9c2e"), Some("9c2e")));
+        assert_eq!(kept.keys(), [RecordKey::Node("9c2e".to_owned())]);
+        assert_eq!(kept.kept(), kept);
+        let nothing = Record { node_uid: None, ..whole };
+        assert_eq!(nothing.kept().kept_for(), None);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A request has no finalizer unless it asks for a drain: deleting one works also while no controller runs. Instead, records whose
 //! request is gone are looked for, at every deletion and from time to time, and what they name is removed: the token,
 //! its signature, the join command, and the record last. A controller that dies in between finds the record again.
+//!
+//! While the Node is there that came of a deleted request, so is what the record says of its machine: a later request of
+//! the same name tells people whom it would replace.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -67,7 +70,7 @@ async fn sweep(context: &Context) -> bool {
         let requests = context.world.requests.read();
         let records = context.world.records.read();
         let alive = |record: &Record| requests.count(&RequestKey::Uid(record.request_uid.clone())) > 0;
-        records.iter().filter(|record| !alive(record)).cloned().collect()
+        records.iter().filter(|record| !alive(record) && !context.world.is_kept(record)).cloned().collect()
     };
     // Many at a time, so that one write of cluster-info serves them all.
     let removals = stream::iter(orphans).map(|record| async move {
@@ -110,7 +113,11 @@ async fn remove(context: &Context, record: &Record) -> Result<bool, ActError> {
     if record.machine.is_none() && !successor {
         context.tokens.delete_command(name).await?;
     }
-    context.records.delete(record).await?;
+    if context.world.has_node_of(record) {
+        context.records.write(&record.kept()).await?;
+    } else {
+        context.records.delete(record).await?;
+    }
     tracing::info!(request = name, uid = record.request_uid, "what a deleted request left was removed");
     Ok(true)
 }

@@ -46,6 +46,7 @@ pub struct Snapshot {
     announcements: Vec<Arc<AnnouncementEntry>>,
     csrs: Vec<Arc<CsrEntry>>,
     node: Option<Arc<NodeEntry>>,
+    former: Option<Arc<Record>>,
     published: Arc<Published>,
     memory: Memory,
     queue_full: bool,
@@ -87,9 +88,12 @@ impl World {
         }
         let mut forbidden_networks = settings.forbidden_networks.clone();
         forbidden_networks.extend(self.services.read().iter().flat_map(|service| service.networks.iter().copied()));
+        let node = self.nodes.read().get(name).cloned();
+        let former = node.as_ref().and_then(|node| self.former(&node.uid, request.uid()));
         Snapshot {
+            former,
             announcements: self.announcements.read().find(&name.to_owned()).cloned().collect(),
-            node: self.nodes.read().get(name).cloned(),
+            node,
             queue_full: self.in_flight(now, settings.most_in_flight) >= settings.most_in_flight,
             record,
             csrs,
@@ -98,6 +102,24 @@ impl World {
             forbidden_networks,
             foreign_addresses,
         }
+    }
+
+    /// The record of another request, of which the Node with this UID came.
+    fn former(&self, node_uid: &str, request_uid: &str) -> Option<Arc<Record>> {
+        let records = self.records.read();
+        records.find(&RecordKey::Node(node_uid.to_owned())).find(|record| record.request_uid != request_uid).cloned()
+    }
+
+    /// Whether a record is still there for the sake of a Node alone, and the Node is there.
+    pub fn is_kept(&self, record: &Record) -> bool {
+        record.kept_for().is_some() && self.has_node_of(record)
+    }
+
+    /// Whether the Node is there that came of a record's request.
+    pub fn has_node_of(&self, record: &Record) -> bool {
+        let nodes = self.nodes.read();
+        let node = nodes.get(record.node_name.as_str());
+        node.is_some_and(|node| record.node_uid.as_ref() == Some(&node.uid))
     }
 
     /// Whose an address is, if it is somebody's other than this request's node.
@@ -170,6 +192,7 @@ impl Snapshot {
             announcements: &self.announcements,
             csrs: &self.csrs,
             node: self.node.as_deref(),
+            former: self.former.as_deref(),
             published: &self.published,
             memory: &self.memory,
             queue_full: self.queue_full,

@@ -125,6 +125,20 @@ pub(crate) fn drain_needs_worker() -> Rule {
         .field_path(".removal")
 }
 
+/// A Node makes room for one machine that is known beforehand. Whoever announces himself first under a node's name must not
+/// be able to have that Node deleted.
+pub(crate) fn replacing_needs_pin() -> Rule {
+    Rule::new("!has(self.replacesNodeUID) || has(self.machine.publicKeyHash)")
+        .message("replacesNodeUID: needs machine.publicKeyHash, since a Node is replaced by a machine that is known")
+        .field_path(".replacesNodeUID")
+}
+
+/// The form in which the API server makes UIDs.
+pub(crate) fn replaced_uid() -> Rule {
+    Rule::new("self.matches('^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$')")
+        .message("replacesNodeUID: must be a Node's UID, as the request's message about that Node has it")
+}
+
 /// The form of a flag's name. The kubelet takes `_` for `-`, so only one spelling is let through.
 pub(crate) fn kubelet_arg_name() -> Rule {
     Rule::new("self.matches('^[a-z0-9]+(-[a-z0-9]+)*$')").message(

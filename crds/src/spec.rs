@@ -99,6 +99,7 @@ pub const DEFAULT_BIND_PORT: i32 = 6443;
     validation = rules::token_delivery_needs_first_use(),
     validation = rules::node_ip_is_an_address(),
     validation = rules::drain_needs_worker(),
+    validation = rules::replacing_needs_pin(),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NodeJoinRequestSpec {
@@ -142,6 +143,13 @@ pub struct NodeJoinRequestSpec {
     /// What happens to the node when this request is deleted. May be changed, also while the deletion is under way.
     #[serde(default)]
     pub removal: Removal,
+
+    /// UID of the Node of this name that the pinned machine replaces: it is deleted once that machine is there. May be
+    /// changed. Whoever sets it needs the right to delete that Node.
+    #[serde(default, rename = "replacesNodeUID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 36))]
+    #[x_kube(validation = rules::replaced_uid())]
+    pub replaces_node_uid: Option<String>,
 }
 
 /// What a node becomes.

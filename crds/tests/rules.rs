@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use support::{SCHEMA, refused_by_rules, refused_by_schema, walk, worker};
 
+/// A UID as the API server makes them.
+const NODE_UID: &str = "0b5c3f6e-0000-4000-8000-00000000000a";
+
 /// Changes an object.
 type Change = fn(&mut Value);
 
@@ -200,6 +203,27 @@ const RULES: &[Rule] = &[
             r["spec"]["role"] = json!("ControlPlane");
             r["spec"]["removal"] = json!("Drain");
         }],
+    },
+    Rule {
+        at: "spec",
+        reported: "spec.replacesNodeUID",
+        message: "replacesNodeUID: needs machine.publicKeyHash",
+        kept: &[|r| r["spec"]["replacesNodeUID"] = json!(NODE_UID)],
+        broken: &[|r| {
+            r["spec"]["machine"] = json!({"trust": "FirstUse"});
+            r["spec"]["replacesNodeUID"] = json!(NODE_UID);
+        }],
+    },
+    Rule {
+        at: "spec.replacesNodeUID",
+        reported: "spec.replacesNodeUID",
+        message: "replacesNodeUID: must be a Node's UID",
+        kept: &[|r| r["spec"]["replacesNodeUID"] = json!(NODE_UID)],
+        broken: &[
+            |r| r["spec"]["replacesNodeUID"] = json!(""),
+            |r| r["spec"]["replacesNodeUID"] = json!("worker-7"),
+            |r| r["spec"]["replacesNodeUID"] = json!(NODE_UID.to_uppercase()),
+        ],
     },
     Rule {
         at: "spec.nodeRegistration.criSocket",

@@ -104,6 +104,10 @@ pub struct SpecOptions {
     /// What happens to the node when the request is deleted
     #[arg(long, value_enum, ignore_case = true, default_value_t = RemovalOption::Retain)]
     removal: RemovalOption,
+
+    /// UID of the Node of this name that the machine replaces; that Node is deleted once the machine is there
+    #[arg(long, value_name = "UID")]
+    replaces_node_uid: Option<String>,
 }
 
 impl SpecOptions {
@@ -135,7 +139,13 @@ impl SpecOptions {
                 RemovalOption::Retain => Removal::Retain,
                 RemovalOption::Drain => Removal::Drain,
             },
+            replaces_node_uid: self.replaces_node_uid.clone(),
         })
+    }
+
+    /// Whether the machine takes the place of a Node that is there.
+    pub fn replaces(&self) -> bool {
+        self.replaces_node_uid.is_some()
     }
 
     /// What the machine becomes.
@@ -249,6 +259,7 @@ mod tests {
             "--deadline=2h",
             "--apiserver-advertise-address=192.0.2.9",
             "--apiserver-bind-port=7443",
+            "--replaces-node-uid=0b5c",
         ]);
         let expected = serde_json::json!({
             "role": "ControlPlane", "machine": {"trust": "Pinned"}, "delivery": "Sealed",
@@ -261,7 +272,7 @@ mod tests {
                 "ignorePreflightErrors": ["NumCPU", "Swap"],
             },
             "controlPlane": {"localAPIEndpoint": {"advertiseAddress": "192.0.2.9", "bindPort": 7443}},
-            "removal": "Retain",
+            "removal": "Retain", "replacesNodeUID": "0b5c",
         });
         assert_eq!(serde_json::to_value(spec.unwrap()).unwrap(), expected);
     }

@@ -1,6 +1,6 @@
 //! What the agent is doing, in a file on the machine: the only place before the machine may speak to the cluster.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -170,6 +170,8 @@ impl Progress {
 pub struct Publisher {
     path: PathBuf,
     status: RefCell<LocalStatus>,
+    /// Whether the request is carried out anew because it was changed meanwhile.
+    is_anew: Cell<bool>,
 }
 
 impl Publisher {
@@ -185,12 +187,24 @@ impl Publisher {
             next_step: None,
             documentation: None,
         };
-        Self { path: path.to_owned(), status: RefCell::new(status) }
+        Self { path: path.to_owned(), status: RefCell::new(status), is_anew: Cell::new(false) }
     }
 
     /// Says what the agent is at. A failure is logged and no more: saying what one does must not stop one from doing it.
     pub fn say(&self, step: LocalStep, message: &str) {
-        self.say_because(step, None, message);
+        if step == LocalStep::Joining && self.is_anew.get() {
+            let message = format!("the request was changed meanwhile, so this machine begins anew: {message}");
+            self.say_because(step, Some(Reason::RequestChanged), &message);
+        } else {
+            self.say_because(step, None, message);
+        }
+    }
+
+    /// Says that the request is carried out anew because it was changed meanwhile. That stays told while it is, unless
+    /// something is in the way.
+    pub fn say_changed(&self) {
+        self.is_anew.set(true);
+        self.say(LocalStep::Joining, "checking what it asks for now");
     }
 
     /// Says what the agent begins anew with. What the last try failed of stays told until this one is further.
@@ -206,8 +220,16 @@ impl Publisher {
         if status.step == step && status.reason == reason && status.message == message {
             return;
         }
-        if let Some(reason) = reason {
-            tracing::warn!(%reason, ?step, next = reason.next_step(), "{message}");
+        match reason {
+            // What is as it should be, or is nobody's fault.
+            Some(reason @ (Reason::RequestAbsent | Reason::RequestChanged)) => {
+                tracing::info!(%reason, ?step, next = reason.next_step(), "{message}");
+            }
+            Some(reason) => tracing::warn!(%reason, ?step, next = reason.next_step(), "{message}"),
+            None => {}
+        }
+        if step != LocalStep::Joining {
+            self.is_anew.set(false);
         }
         if status.step != step {
             status.step = step;
@@ -280,6 +302,16 @@ mod tests {
         assert_eq!((read().step, read().reason), (LocalStep::Failed, Some(Reason::ConnectionRefused)));
         publisher.say(LocalStep::Joined, "three");
         assert!(!read().text().contains("reason") && read().next_step.is_none());
+        publisher.say_changed();
+        publisher.say_because(LocalStep::Joining, Some(Reason::SignerMissing), "six");
+        assert_eq!(read().reason, Some(Reason::SignerMissing));
+        publisher.say(LocalStep::Joining, "seven");
+        assert_eq!(read().reason, Some(Reason::RequestChanged));
+        assert!(read().message.ends_with("begins anew: seven"), "{}", read().message);
+        publisher.say(LocalStep::Joined, "eight");
+        publisher.say(LocalStep::Joining, "nine");
+        assert_eq!((read().reason, read().message.as_str()), (None, "nine"));
+        publisher.say(LocalStep::Joined, "three");
         assert!(read().text().contains("Joined") && read().text().contains("sha256:00"));
     }
 }

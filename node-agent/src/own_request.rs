@@ -100,7 +100,9 @@ impl OwnRequest {
                         tracing::warn!(reason = %error.reason, %error, "the watch of the request failed");
                     }
                     self.failures += 1;
-                    return if self.failures < MOST_FAILURES {
+                    // Whoever is not known any more learns nothing by going on: whether it stays so is found out from the
+                    // beginning.
+                    return if self.failures < MOST_FAILURES && error.reason != Reason::CredentialsRefused {
                         Ok(News::Trouble(error))
                     } else {
                         Err(self.lost(error))
@@ -198,6 +200,13 @@ mod tests {
 
     fn of(events: Vec<watcher::Result<Event<NodeJoinRequest>>>) -> OwnRequest {
         OwnRequest { events: stream::iter(events).boxed(), state: State::default(), node: "a".to_owned(), failures: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_refused_credential_ends_the_watch_at_once() {
+        let refused = kube::core::Status { code: 401, reason: "Unauthorized".to_owned(), ..Default::default() };
+        let mut own = of(vec![Err(watcher::Error::WatchError(refused.boxed()))]);
+        assert_eq!(own.news().await.unwrap_err().reason(), Reason::CredentialsRefused);
     }
 
     fn failure() -> watcher::Error {

@@ -82,6 +82,7 @@ impl Error {
             Self::Member(error) => error.reason(),
             Self::Kubelet(error) => error.reason(),
             Self::Journal(error) if is_full(error) => Reason::MachineNotWritable,
+            Self::Identity(error) if is_full(error) => Reason::MachineNotWritable,
             Self::Identity(_) | Self::Lock(_) | Self::Journal(_) | Self::Rejoin(_) | Self::Removal(_) => {
                 Reason::AgentFailed
             }
@@ -102,6 +103,8 @@ struct Service {
     pace: RefCell<Pace>,
     /// Whether the enrollment token was accepted since this program started.
     token_was_accepted: Cell<bool>,
+    /// Since when the API server has not accepted it.
+    refused_since: Cell<Option<Instant>>,
     /// How far the clocks are apart, as of the last discovery.
     skew: Cell<Option<Skew>>,
     /// What the request says of the kubelet's certificate.
@@ -118,7 +121,8 @@ fn client_certificate(request: Option<&NodeJoinRequest>) -> Option<Condition> {
 
 /// Runs until the process is told to end. Only what has to do with the machine itself ends it with an error.
 pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwitch) -> Result<Infallible, Error> {
-    let identity = Identity::load_or_create(&configuration.state_directory)?;
+    let identity = Identity::load_or_create(&configuration.state_directory).map_err(Error::from);
+    let identity = identity.inspect_err(|error| say_why_not_begun(&configuration, error))?;
     let _lock = StateLock::take(&configuration.state_directory)?;
     let key = identity.machine.pin().to_string();
     let node = configuration.node_name.as_str().to_owned();
@@ -131,6 +135,7 @@ pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwi
         kubelet_was_started: Cell::new(false),
         pace: RefCell::default(),
         token_was_accepted: Cell::new(false),
+        refused_since: Cell::new(None),
         skew: Cell::new(None),
         client_certificate: RefCell::default(),
         crash,
@@ -152,8 +157,33 @@ pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwi
     }
 }
 
+/// Says why the agent cannot begin. systemd starts it again, and keeps what was said until then.
+fn say_why_not_begun(configuration: &Configuration, error: &Error) {
+    let key = Identity::existing_pin(&configuration.state_directory);
+    let key = key.map_or_else(|| "not made yet".to_owned(), |key| key.to_string());
+    let status = Publisher::new(Path::new(local_status::PATH), configuration.node_name.as_str(), &key);
+    status.say_because(
+        LocalStep::Failed,
+        Some(error.reason()),
+        &format!("{error}; the agent is started again by itself"),
+    );
+}
+
 /// The longest pause between two tries.
 const MOST_PAUSE: Duration = Duration::from_mins(1);
+
+/// How long a token that is not accepted is shown again before that is told: an API server that has just started knows no
+/// tokens yet, and answers as if they were wrong.
+const DOUBT: Duration = Duration::from_secs(5);
+/// The pause between two tries meanwhile.
+const DOUBT_PAUSE: Duration = Duration::from_secs(1);
+/// The least pause before a certificate is asked for again whose request somebody deleted, who may have meant it.
+const DELETED_PAUSE: Duration = Duration::from_secs(10);
+
+/// The least pause after a failure.
+fn least_pause(reason: Reason) -> Duration {
+    if reason == Reason::CertificateRequestDeleted { DELETED_PAUSE } else { Duration::ZERO }
+}
 
 fn pauses() -> backon::ExponentialBackoff {
     ExponentialBuilder::default()
@@ -188,7 +218,13 @@ impl Service {
     /// Says that a try failed, and when the next one follows.
     fn failed(&self, error: &Error, pauses: &mut backon::ExponentialBackoff) -> Duration {
         let reason = self.refined(error.reason());
-        let pause = pauses.next().unwrap_or(MOST_PAUSE);
+        if self.is_in_doubt(reason) {
+            let message = "the API server does not accept the token; one that has just started does not know its tokens \
+                           yet, so it is asked again before anything is made of that";
+            self.status.say(LocalStep::Failed, message);
+            return DOUBT_PAUSE;
+        }
+        let pause = pauses.next().unwrap_or(MOST_PAUSE).max(least_pause(reason));
         let message = format!("{error} (next try in {} s)", pause.as_secs().max(1));
         self.status.say_because(LocalStep::Failed, Some(reason), &message);
         pause
@@ -202,6 +238,16 @@ impl Service {
             }
             _ => reason,
         }
+    }
+
+    /// Whether a refusal of the enrollment token may be the API server's fault still.
+    fn is_in_doubt(&self, reason: Reason) -> bool {
+        if !matches!(reason, Reason::TokenUnknown | Reason::TokenRevoked) {
+            return false;
+        }
+        let since = self.refused_since.get().unwrap_or_else(Instant::now);
+        self.refused_since.set(Some(since));
+        since.elapsed() < DOUBT
     }
 
     /// Says what is waited for; a clock that is far off is told at once, though it is in the way later only.
@@ -321,6 +367,7 @@ impl Service {
         let node = &self.configuration.node_name;
         let name = announce::announce(&discovered.client, &self.identity, node, addresses).await?;
         self.token_was_accepted.set(true);
+        self.refused_since.set(None);
         tracing::info!(name, "this machine is announced");
         Ok(name)
     }
@@ -348,7 +395,7 @@ impl Service {
             self.say_trouble(&error);
         }
         let mut pauses = pauses();
-        let mut last = None;
+        let (mut last, mut was_changed) = (None, false);
         loop {
             let decision = decide(own.known(), self.node(), &self.identity.machine.pin());
             let (occasion, request) = match (&decision, own.known().cloned()) {
@@ -364,6 +411,9 @@ impl Service {
             if last.replace(occasion.clone()).as_ref() != Some(occasion) {
                 pauses = self::pauses();
             }
+            if std::mem::take(&mut was_changed) {
+                self.status.say_changed();
+            }
             *self.client_certificate.borrow_mut() = client_certificate(Some(&request));
             let superseded = async {
                 if self.until_another(&mut own, &decision).await.is_err() {
@@ -376,7 +426,10 @@ impl Service {
                     self.kubelet_was_started.set(true);
                     return Ok(());
                 }
-                Err(error @ join::Error::Superseded) => tracing::info!("{error}"),
+                Err(error @ join::Error::Superseded) => {
+                    tracing::info!("{error}");
+                    was_changed = true;
+                }
                 // The files are there: what is left to be done is a member's.
                 Err(error) if self.membership().is_some() => return Err(error.into()),
                 Err(error) => {
@@ -384,6 +437,7 @@ impl Service {
                     let changed = self.until_another(&mut own, &decision);
                     if let Ok(changed) = tokio::time::timeout(pause, changed).await {
                         changed?;
+                        was_changed = true;
                     }
                 }
             }

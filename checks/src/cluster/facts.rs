@@ -108,6 +108,8 @@ pub struct RecordSeen {
     pub name: String,
     /// The request's UID, from the label.
     pub request_uid: String,
+    /// Whether it is kept for the sake of a Node, from the label.
+    pub of_node: bool,
     /// When it was made.
     pub created: Option<Timestamp>,
 }

@@ -149,7 +149,7 @@ pub(super) fn certificate_requests(facts: &Facts) -> Finding {
 }
 
 pub(super) fn records(facts: &Facts) -> Finding {
-    const EXPECTED: &str = "every record of the controller has its request";
+    const EXPECTED: &str = "every record of the controller has its request, or the Node that came of it";
     let (records, requests) = match (&facts.records, &facts.requests) {
         (Look::Found(records), Look::Found(requests)) => (records, requests),
         (records, requests) => {
@@ -159,7 +159,9 @@ pub(super) fn records(facts: &Facts) -> Finding {
     };
     let orphaned: Vec<String> = records
         .iter()
-        .filter(|record| is_old(record.created, facts.now, GRACE_SECONDS) && !is_alive(requests, &record.request_uid))
+        // What is kept for a Node goes with the Node.
+        .filter(|record| !record.of_node && !is_alive(requests, &record.request_uid))
+        .filter(|record| is_old(record.created, facts.now, GRACE_SECONDS))
         .map(|record| record.name.clone())
         .collect();
     if orphaned.is_empty() {

@@ -9,7 +9,8 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use join_crds::NodeJoinRequest;
 use join_crds::vocabulary::{
-    CLUSTER_INFO, GROUP, KUBE_PUBLIC, KUBE_SYSTEM, LABEL_REQUEST_UID, MANAGED_BY_CONTROLLER, PLURAL, SECRET_TYPE_RECORD,
+    CLUSTER_INFO, GROUP, KUBE_PUBLIC, KUBE_SYSTEM, LABEL_NODE_UID, LABEL_REQUEST_UID, MANAGED_BY_CONTROLLER, PLURAL,
+    SECRET_TYPE_RECORD,
 };
 use join_trust::cluster_info::KUBECONFIG_KEY;
 use join_trust::jws::{self, JwsError};
@@ -308,14 +309,13 @@ async fn records(client: &Client, namespace: &str) -> Look<Vec<RecordSeen>> {
     let params = ListParams::default().fields(&format!("type={SECRET_TYPE_RECORD}")).limit(PAGE * 20);
     let what = format!("list the records in namespace {namespace}");
     looked(&what, api.list_metadata(&params).await).map(|list| {
+        let labelled = |metadata: &kube::api::ObjectMeta, label: &str| {
+            metadata.labels.as_ref().and_then(|labels| labels.get(label)).cloned()
+        };
         let seen = |metadata: &kube::api::ObjectMeta| RecordSeen {
             name: metadata.name.clone().unwrap_or_default(),
-            request_uid: metadata
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.get(LABEL_REQUEST_UID))
-                .cloned()
-                .unwrap_or_default(),
+            request_uid: labelled(metadata, LABEL_REQUEST_UID).unwrap_or_default(),
+            of_node: labelled(metadata, LABEL_NODE_UID).is_some(),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
         };
         list.items.iter().map(|record| seen(&record.metadata)).collect()

@@ -34,7 +34,7 @@ use crate::record::{Chosen, Machine, Record};
 
 pub(crate) use certificates::{APPROVAL_REASON, api_server_address, foreign_candidates, waiting, waits_for};
 pub(crate) use machine::refused_keys;
-pub(crate) use node::{NOT_READY_TOLD_AFTER_SECONDS, missing_taints, not_ready_since};
+pub(crate) use node::{NOT_READY_TOLD_AFTER_SECONDS, keys_in_the_way, missing_taints, not_ready_since};
 pub use removal::{Drained, Fate, Left, Pod, Why, fate, is_given_up};
 pub use retry::Attempt;
 pub(crate) use retry::{asked_to_retry, who_asked, wrote_retry};
@@ -107,6 +107,8 @@ pub struct Observed<'a> {
     pub csrs: &'a [Arc<CsrEntry>],
     /// The Node of its name.
     pub node: Option<&'a NodeEntry>,
+    /// The record of another request, of which that Node came.
+    pub former: Option<&'a Record>,
     /// cluster-info.
     pub published: &'a Published,
     /// What this process remembers.
@@ -182,6 +184,8 @@ pub enum Step {
     },
     /// Take the token's signature out of cluster-info.
     Unsign,
+    /// Delete the Node that the request replaces.
+    Displace,
     /// Set the finalizer.
     Hold,
     /// Remove the finalizer.
@@ -236,6 +240,7 @@ impl Step {
             Self::DeleteCommand => "DeleteCommand",
             Self::NoteNode { .. } => "NoteNode",
             Self::Unsign => "Unsign",
+            Self::Displace => "Displace",
             Self::Hold => "Hold",
             Self::Release { .. } => "Release",
             Self::Cordon => "Cordon",
@@ -252,7 +257,7 @@ impl Step {
 ///
 /// A request that asks to be held is held before anything is done that would have to be undone. Certificate requests come
 /// next, since a machine waits for them; then another try that somebody asks for; then what
-/// a registered Node needs and no longer needs; then the credential.
+/// a registered Node needs and no longer needs; then a Node that makes room; then the credential.
 pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
     if !observed.role_supported() {
         return None;
@@ -267,6 +272,7 @@ pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
         .or_else(|| certificates::step(observed))
         .or_else(|| retry::step(observed))
         .or_else(|| node::step(observed))
+        .or_else(|| node::displace(observed))
         .or_else(|| credential::step(observed))
 }
 

@@ -2,8 +2,10 @@
 
 use join_crds::spec::NodeJoinRequestSpec;
 use join_trust::UnixSeconds;
+use join_trust::pin::PublicKeyPin;
 use k8s_openapi::api::core::v1::Taint;
 
+use super::machine::{self, Binding};
 use super::{Observed, Step};
 use crate::cache::node::NodeEntry;
 use crate::record::Record;
@@ -62,6 +64,76 @@ pub(crate) fn not_ready_since(observed: &Observed<'_>) -> Option<UnixSeconds> {
 
 fn made_since(node: &NodeEntry, time: UnixSeconds) -> bool {
     node.created_at >= time
+}
+
+/// Whether a Node that is in the way makes room now.
+///
+/// That very Node, and only once the machine is there that takes its place: a slip in a request must not cost a node that
+/// works. And never after a certificate was chosen, since the Node may be that machine's.
+pub(super) fn displace(observed: &Observed<'_>) -> Option<Step> {
+    let undecided = observed.record.is_none_or(|record| record.chosen.is_none());
+    (undecided && is_to_be_replaced(observed) && is_machine_there(observed)).then_some(Step::Displace)
+}
+
+/// Whether the Node that is in the way is the one that the request replaces.
+pub(super) fn is_to_be_replaced(observed: &Observed<'_>) -> bool {
+    let spec = &observed.request.spec;
+    let named = observed.node.is_some_and(|node| spec.replaces_node_uid.as_ref() == Some(&node.uid));
+    named && pinned(observed).is_some() && observed.delivers_sealed() && relation(observed) == Relation::Foreign
+}
+
+fn is_machine_there(observed: &Observed<'_>) -> bool {
+    let bound = observed.record.is_some_and(|record| record.machine.is_some());
+    // A machine that is the node itself need not announce itself: it joins anew once its Node is gone.
+    let is_the_node = pinned(observed).is_some() && pinned(observed) == former_key(observed);
+    bound || is_the_node || matches!(machine::binding(observed), Binding::Found(_))
+}
+
+/// The one key that the request is for; none if it takes the first.
+fn pinned(observed: &Observed<'_>) -> Option<PublicKeyPin> {
+    observed.request.spec.machine.public_key_hash.as_deref().and_then(|pin| PublicKeyPin::parse(pin).ok())
+}
+
+/// The key for which the certificate was issued with which the Node that is in the way was made.
+fn former_key(observed: &Observed<'_>) -> Option<PublicKeyPin> {
+    observed.former.and_then(|record| record.chosen.as_ref()).map(|chosen| chosen.public_key)
+}
+
+/// Of which machine the Node is that is in the way, and for which one the request is.
+pub(crate) fn keys_in_the_way(observed: &Observed<'_>) -> String {
+    let (old, new) = (former_key(observed), pinned(observed));
+    let of_node = old.map_or_else(
+        || "it joined without a request that is known, so the key of its machine is not known".to_owned(),
+        |key| format!("its machine joined with key {key}"),
+    );
+    match new {
+        None => format!("{of_node}; this request takes the first key that comes"),
+        Some(key) if old == Some(key) => format!("{of_node}, which is the one that this request is for"),
+        Some(key) => format!("{of_node}; this request is for key {key}"),
+    }
+}
+
+/// What is in the way, and what to type about it.
+pub(super) fn in_the_way(observed: &Observed<'_>, node: &NodeEntry) -> String {
+    let (name, uid) = (&node.name, &node.uid);
+    let (new, old) = (pinned(observed), former_key(observed));
+    let purpose = if new.is_some() && new == old {
+        "for this machine to join anew"
+    } else {
+        "if another machine shall have the name, take this one away and"
+    };
+    let remedy = if is_to_be_replaced(observed) {
+        "it is deleted as soon as the machine has announced itself, as replacesNodeUID says".to_owned()
+    } else if new.is_some() {
+        let patch = format!(r#"'{{"spec":{{"replacesNodeUID":"{uid}"}}}}'"#);
+        format!("{purpose} type: kubectl patch njr {name} --type=merge -p {patch}")
+    } else {
+        format!("{purpose} type: kubectl delete node {name}")
+    };
+    format!(
+        "Node {name} (UID {uid}) exists and did not come from this request; {}; {remedy}",
+        keys_in_the_way(observed)
+    )
 }
 
 /// The next step about the Node.

@@ -57,6 +57,9 @@ pub(super) async fn perform(
             let sealed = seal_credential(request, machine, whole, visit.info()?)?;
             let id = token.id.as_str().to_owned();
             context.notes.remember(request.uid(), |memory| memory.sealed = Some((id, sealed)));
+            if let Some(note) = visit.changed_under_way(token.id.as_str()) {
+                context.events.tell(request, EventReason::RequestChanged, &note).await;
+            }
             visit.log(Some(&machine.public_key.to_string()), Some(token.id.as_str()));
         }
         Step::WriteCommand => {
@@ -117,6 +120,7 @@ pub(super) async fn perform(
         }
         Step::Retry { value, attempt, failed } => visit.retry(value, *attempt, failed).await?,
         Step::IgnoreRetry { value, why } => visit.ignore_retry(value, why).await?,
+        Step::Displace => visit.displace().await?,
         Step::Hold => visit.hold(true).await?,
         Step::Release { uncleaned } => visit.release(*uncleaned).await?,
         Step::Cordon => visit.cordon().await?,
@@ -158,6 +162,16 @@ impl<'a> Visit<'a> {
         let mut record = self.record()?;
         record.chosen.as_mut().ok_or_else(|| self.missing("the chosen certificate request"))?.issued = true;
         Ok(record)
+    }
+
+    /// What is to be told of a credential that is sealed anew only because the request was changed.
+    fn changed_under_way(&self, token: &str) -> Option<String> {
+        let status = self.request.status.as_ref()?;
+        let (before, now) = (status.sealed_credentials.as_ref()?.generation, self.request.generation());
+        let is_same_token = status.credential.as_ref().is_some_and(|credential| credential.token_id == token);
+        (is_same_token && before != now).then(|| {
+            format!("the request was changed (generation {before} is {now} now); its credential was sealed anew")
+        })
     }
 
     fn token(&self) -> Result<(Record, Token, BootstrapToken), ActError> {
@@ -252,6 +266,25 @@ impl<'a> Visit<'a> {
         self.context.nodes.delete(self.node()?).await?;
         let note = format!("Node {} was drained and is deleted", self.node_name);
         self.context.events.tell(self.request, EventReason::NodeRemoved, &note).await;
+        self.log(None, None);
+        Ok(())
+    }
+
+    /// Deletes the Node that is replaced, by the UID that the request has of it.
+    async fn displace(&self) -> Result<(), ActError> {
+        let old = self.node()?;
+        let observed = self.snapshot.observe(now(), &self.context.settings, self.request, self.node_name);
+        let keys = plan::keys_in_the_way(&observed);
+        self.context.nodes.delete(old).await?;
+        tracing::info!(
+            request = self.node_name.as_str(),
+            uid = self.request.uid(),
+            node_uid = old.uid,
+            keys,
+            "a Node was replaced"
+        );
+        let told = format!("Node {} (UID {}) was deleted, as replacesNodeUID says; {keys}", old.name, old.uid);
+        self.context.events.tell(self.request, EventReason::OldNodeDeleted, &told).await;
         self.log(None, None);
         Ok(())
     }

@@ -74,6 +74,9 @@ event_reasons! {
     TokenExpired Warning by "IssueToken"
         "The bootstrap token ended before the machine used it."
         next "Look at the request's CredentialIssued condition.";
+    RequestChanged Normal by "IssueToken"
+        "The request was changed while its machine was carrying it out; its credential was sealed anew, and the machine begins anew."
+        next "Nothing to do.";
     CertificateApproved Normal by "DecideCertificateRequest"
         "A certificate request of the machine kept every rule, and was approved; the note names the requester and the key."
         next "Nothing to do.";
@@ -113,6 +116,9 @@ event_reasons! {
     NodeReplaced Warning by "WatchNode"
         "The Node was deleted and made anew, with another UID."
         next "Look at the request's NodeRegistered condition.";
+    OldNodeDeleted Normal by "BindMachine"
+        "The Node that the request's replacesNodeUID names was deleted, since the machine is there that replaces it; the note has the keys of both machines."
+        next "See that the old machine is away: its certificate is good until it ends.";
     Joined Normal by "WatchNode"
         "The node is Ready for the first time."
         next "Nothing to do.";

@@ -51,6 +51,8 @@ pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const MANAGED_BY_CONTROLLER: &str = "join-controller";
 /// Label that carries the UID of the request for which an object exists.
 pub const LABEL_REQUEST_UID: &str = "nodejoin.dev/request-uid";
+/// Label of a record that outlives its request: the UID of the Node that came of it, with which the record goes.
+pub const LABEL_NODE_UID: &str = "nodejoin.dev/node-uid";
 /// Annotation that carries the node name of the request for which an object exists.
 pub const ANNOTATION_NODE_NAME: &str = "nodejoin.dev/node-name";
 

@@ -199,6 +199,9 @@ reasons! {
     RequestForKubeadm on []
         "The NodeJoinRequest of this machine's name has delivery Token, and so is for kubeadm join."
         next "Run the join command on the machine (kubectl njr join-command), or write the request anew with delivery Sealed.";
+    RequestChanged on []
+        "The NodeJoinRequest was changed, or got another credential, while this machine was carrying it out; the machine begins anew with it."
+        next "Nothing to do.";
     ControllerSilent on []
         "Something waits for the controller, and the request does not say why: the controller does not look at it. The agent says so, since nobody else can."
         next "Look whether the controller runs: kubectl -n join-system get pods. The join goes on by itself when it does.";
@@ -211,6 +214,9 @@ reasons! {
     CertificateRequestDenied on [ClientCertificateIssued, ServingCertificateIssued, Ready, Stalled]
         "A certificate request broke a rule, and was denied; the message names the request and the rule."
         next "If the machine is yours, repair what the rule names, and ask for another try with another token: kubectl njr retry NAME. If it is not, someone holds a token of yours: delete the request, and look at who announced the machine.";
+    CertificateRequestDeleted on [ClientCertificateIssued, Ready]
+        "Somebody deleted the machine's certificate request before there was a certificate."
+        next "Find out who deletes certificate requests: the API server's audit log has it. The agent asks again by itself, after ten seconds at the least.";
     SignerMissing on [ClientCertificateIssued, ServingCertificateIssued, Ready]
         "A certificate request was approved, and no signer has issued the certificate within the controller's --signer-timeout-seconds."
         next "Look whether kube-controller-manager runs with --cluster-signing-cert-file and --cluster-signing-key-file, and whether its csrsigning controller is on. With an external certificate authority, look at what signs in its place. The join goes on by itself as soon as it is signed.";
@@ -230,8 +236,8 @@ reasons! {
         "The machine has its certificate, and its kubelet runs without saying that it is healthy; the message has its answer."
         next "See on the machine: journalctl -u kubelet. The agent goes on asking, and the join goes on by itself.";
     NodeAlreadyExists on [NodeRegistered, Ready, Stalled]
-        "A Node of this name exists that did not come from this request."
-        next "If it is the remains of an earlier machine, delete it with kubectl delete node; otherwise choose another name.";
+        "A Node of this name exists that did not come from this request; the message has the keys of its machine and of the one that is asked for."
+        next "If another machine shall have the name, take the old one away, then delete its Node with kubectl delete node, or set replacesNodeUID as the message says. Otherwise choose another name.";
     NodeIdentityMismatch on [NodeRegistered, Ready, Stalled]
         "The Node has another UID than the one that joined: it was deleted and made anew."
         next "Find out who deleted it. If it was you, delete this request and apply it again.";
@@ -287,6 +293,7 @@ impl Reason {
         Self::ObjectMissing,
         Self::RequestRejected,
         Self::APIServerError,
+        Self::CertificateRequestDeleted,
         Self::MachineNotWritable,
         Self::ControllerSilent,
         Self::KubeletNotStarted,

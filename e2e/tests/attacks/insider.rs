@@ -60,6 +60,25 @@ pub fn a_request_author_gets_no_credential(suite: &Suite) -> Result<(), Failed> 
     let waiting = suite.block_on(requests.get(&victim.name))?;
     assert!(waiting.status.is_some_and(|status| status.credential.is_none()), "a token was made for a node's name");
 
+    // And whoever may not delete a Node cannot have it deleted by a request that replaces it.
+    let uid = suite.block_on(Api::<Node>::all(suite.client()).get(&victim.name))?.metadata.uid.ok_or("no UID")?;
+    suite.block_on(requests.delete(&victim.name, &DeleteParams::default()))?;
+    let mut replacing = json!({
+        "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest", "metadata": {"name": victim.name},
+        "spec": {"role": "Worker", "machine": {"publicKeyHash": PIN}, "replacesNodeUID": uid},
+    });
+    let object: NodeJoinRequest = serde_json::from_value(replacing.clone())?;
+    let refusal = suite.block_on(requests.create(&PostParams::default(), &object)).err().ok_or("it was created")?;
+    assert!(refusal.to_string().contains("may not delete it"), "{refusal}");
+    if let Some(spec) = replacing["spec"].as_object_mut() {
+        spec.remove("replacesNodeUID");
+    }
+    suite.block_on(requests.create(&PostParams::default(), &serde_json::from_value(replacing)?))?;
+    let patch = Patch::Merge(json!({"spec": {"replacesNodeUID": uid}}));
+    let outcome = suite.block_on(requests.patch(&victim.name, &PatchParams::default(), &patch));
+    let refusal = outcome.err().ok_or("it was changed")?.to_string();
+    assert!(refusal.contains("may not delete it"), "{refusal}");
+
     // Nor another's addresses: neither the API server's nor those of a Service.
     let addresses = [CONTROL_PLANE.to_string(), "10.96.0.1".to_owned()];
     let patch = Patch::Merge(json!({"spec": {"addresses": addresses}}));

@@ -11,7 +11,9 @@ use join_e2e::suite::joining::Suite;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-/// Generous: how soon a reason comes is printed, and a busy host is slower.
+use super::everywhere;
+
+/// For what has no time of its own.
 const PATIENCE: Duration = Duration::from_mins(1);
 const UNIT: &str = "join-agent.service";
 const KUBECONFIG: &str = "/etc/join-agent/discovery.conf";
@@ -81,16 +83,19 @@ impl<'a> Scene<'a> {
     }
 
     /// Starts the agent with a configuration and finds what it says of it.
-    pub fn fails(&self, configuration: &Value, reason: Reason, names: &[&str]) -> Result<(), Failed> {
+    pub fn fails(&self, configuration: &Value, seen: &str, names: &[&str]) -> Result<(), Failed> {
         let began = Instant::now();
         self.start(configuration)?;
-        self.says(began, reason, names)?;
+        self.says(began, seen, names)?;
         Ok(())
     }
 
-    /// Waits until the agent gives a reason, and finds the same words in every place on the machine. Returns the message.
-    pub fn says(&self, since: Instant, reason: Reason, names: &[&str]) -> Result<String, Failed> {
-        let status = wait_until(&format!("the agent to say {reason}"), PATIENCE, || {
+    /// Waits until the agent gives the reason of a row, no longer than it has time, and finds the same words in every place
+    /// on the machine. Returns the message.
+    pub fn says(&self, since: Instant, seen: &str, names: &[&str]) -> Result<String, Failed> {
+        let row = everywhere::row(seen)?;
+        let reason = row.reason;
+        let status = wait_until(&format!("the agent to say {reason}"), everywhere::left(row, since), || {
             let status = self.status();
             if status["reason"] == reason.as_str() { Ok(status) } else { Err(status.to_string()) }
         })?;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use join_crds::vocabulary::{CLUSTER_INFO, CLUSTER_INFO_ROLE, GROUP_ENROLL, KUBE_PUBLIC, KUBE_SYSTEM, Reason};
+use join_crds::vocabulary::{CLUSTER_INFO, CLUSTER_INFO_ROLE, GROUP_ENROLL, KUBE_PUBLIC, KUBE_SYSTEM};
 use join_e2e::suite::joining::Suite;
 use join_trust::cluster_info::KUBECONFIG_KEY;
 use join_trust::token::BootstrapToken;
@@ -35,14 +35,14 @@ fn states_of_cluster_info(scene: &Scene<'_>) -> Result<(), Failed> {
     let maps: Api<ConfigMap> = Api::namespaced(suite.client(), KUBE_PUBLIC);
     let map = suite.block_on(maps.get(CLUSTER_INFO))?;
     suite.block_on(maps.delete(CLUSTER_INFO, &DeleteParams::default()))?;
-    let absent = scene.fails(&configuration, Reason::ClusterInfoMissing, &["HTTP 404"]);
+    let absent = scene.fails(&configuration, "cluster-info does not exist", &["HTTP 404"]);
     suite.block_on(maps.create(&PostParams::default(), &anew(map.clone())))?;
     absent?;
     scene.goes_on()?;
 
     let without = json!({"data": {KUBECONFIG_KEY: null}});
     suite.block_on(maps.patch(CLUSTER_INFO, &PatchParams::default(), &Patch::Merge(&without)))?;
-    let without = scene.fails(&configuration, Reason::ClusterInfoWithoutKubeconfig, &["kubeconfig"]);
+    let without = scene.fails(&configuration, "cluster-info has no kubeconfig", &["kubeconfig"]);
     let with = json!({"data": map.data});
     suite.block_on(maps.patch(CLUSTER_INFO, &PatchParams::default(), &Patch::Merge(&with)))?;
     without?;
@@ -51,7 +51,11 @@ fn states_of_cluster_info(scene: &Scene<'_>) -> Result<(), Failed> {
     let bindings: Api<RoleBinding> = Api::namespaced(suite.client(), KUBE_PUBLIC);
     let binding = suite.block_on(bindings.get(CLUSTER_INFO_ROLE))?;
     suite.block_on(bindings.delete(CLUSTER_INFO_ROLE, &DeleteParams::default()))?;
-    let hidden = scene.fails(&configuration, Reason::ClusterInfoForbidden, &["HTTP 403", "system:anonymous"]);
+    let hidden = scene.fails(
+        &configuration,
+        "cluster-info cannot be read without credentials",
+        &["HTTP 403", "system:anonymous"],
+    );
     suite.block_on(bindings.create(&PostParams::default(), &anew(binding)))?;
     hidden?;
     scene.goes_on()
@@ -70,20 +74,24 @@ fn pins_and_signatures(scene: &Scene<'_>) -> Result<(), Failed> {
     let other = format!("sha256:{}", "0".repeat(64));
     let ours = suite.operator().ca_pin()?;
     let configuration = scene.configuration(&json!({"caCertHashes": [other]}))?;
-    scene.fails(&configuration, Reason::CAPinMismatch, &[&other, &ours])?;
+    scene.fails(&configuration, "the authority in cluster-info is none of the pinned ones", &[&other, &ours])?;
 
     // The right name of a token with another secret: what is signed in cluster-info is not for it.
     let token = suite.enrollment().token();
     let id = token.split_once('.').map_or(token.as_str(), |(id, _)| id);
     let configuration = scene.configuration(&json!({"token": format!("{id}.0123456789abcdef")}))?;
-    scene.fails(&configuration, Reason::SignatureMismatch, &[id])?;
+    scene.fails(&configuration, "the token's signature is wrong", &[id])?;
 
     // A token that nobody has signed yet, since the signer does not run.
     suite.lab().kill_process(KCM)?;
     let outcome = (|| {
         let token = make_token(suite, SignedDuration::from_hours(1))?;
         let configuration = scene.configuration(&json!({"token": token.expose().to_string()}))?;
-        scene.fails(&configuration, Reason::SignatureMissing, &[token.id().as_str(), "accepts the token"])
+        scene.fails(
+            &configuration,
+            "the token's signature is not there yet",
+            &[token.id().as_str(), "accepts the token"],
+        )
     })();
     suite.lab().start_process(KCM, &[AT_ONCE])?;
     outcome?;
@@ -94,13 +102,13 @@ fn tokens(scene: &Scene<'_>) -> Result<(), Failed> {
     let suite = scene.suite;
     let unknown = "abcdef.0123456789abcdef";
     let configuration = scene.configuration(&json!({"token": unknown}))?;
-    scene.fails(&configuration, Reason::TokenUnknown, &["abcdef", "HTTP 401"])?;
+    scene.fails(&configuration, "the token is not known", &["abcdef", "HTTP 401"])?;
 
     let expired = make_token(suite, SignedDuration::from_secs(-5))?;
     let configuration = scene.configuration(&json!({
         "token": expired.expose().to_string(), "tokenExpiration": Timestamp::now().to_string(),
     }))?;
-    scene.fails(&configuration, Reason::TokenExpired, &[expired.id().as_str(), "HTTP 401"])?;
+    scene.fails(&configuration, "the token has expired", &[expired.id().as_str(), "HTTP 401"])?;
 
     let revoked = make_token(suite, SignedDuration::from_hours(1))?;
     let configuration = scene.configuration(&json!({"token": revoked.expose().to_string()}))?;
@@ -112,7 +120,7 @@ fn tokens(scene: &Scene<'_>) -> Result<(), Failed> {
     suite.lab().kill_process(API_SERVER)?;
     suite.lab().start_process(API_SERVER, &[])?;
     suite.lab().wait_for_api_server()?;
-    scene.says(Instant::now(), Reason::TokenRevoked, &["HTTP 401"])?;
+    scene.says(Instant::now(), "the token was deleted while it was in use", &["HTTP 401"])?;
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! One failure, looked for in every place where a person or a program would look.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use join_crds::{ConditionType, Reason};
+use join_crds::ConditionType;
 use join_e2e::lab::{Machine, command, wait_until};
 use join_e2e::suite::{binaries, joining::Suite, joining::condition_of};
 use k8s_openapi::api::core::v1::Event;
@@ -10,8 +10,7 @@ use kube::Api;
 use kube::api::ListParams;
 use libtest_mimic::Failed;
 
-/// Generous: how soon a reason comes is told in the documentation, and a busy host is slower.
-const PATIENCE: Duration = Duration::from_mins(1);
+use super::rows::{ROWS, Row};
 
 /// The pages that explain reasons.
 const REASONS: &str = include_str!("../../../docs/reasons.md");
@@ -19,52 +18,77 @@ const TROUBLESHOOTING: &str = include_str!("../../../docs/troubleshooting.md");
 
 /// What is to be found of a failure.
 pub struct Failure<'a> {
-    /// The word.
-    pub reason: Reason,
+    /// Its row in the table, which has the word, and the time within which it is told.
+    pub seen: &'a str,
     /// The condition that has it; none where only the machine can tell.
     pub condition: Option<ConditionType>,
-    /// Whether the machine says it too, in `join-agent status` and in its journal.
-    pub on_machine: bool,
-    /// The Event, when it has another name than the reason; none where there is no Event.
+    /// The machine that says it too, in `join-agent status` and in its journal; none if it does not.
+    pub machine: Option<&'a Machine<'a>>,
+    /// The name of the Event; none where there is no Event.
     pub event: Option<&'a str>,
     /// What the words must name: what was observed, and what is to be done.
     pub names: &'a [&'a str],
 }
 
-/// Looks everywhere.
-pub fn find(suite: &Suite, machine: &Machine<'_>, failure: &Failure<'_>) -> Result<(), Failed> {
-    let (name, reason) = (machine.name(), failure.reason);
+/// The row of that failure.
+pub fn row(seen: &str) -> Result<&'static Row, Failed> {
+    Ok(ROWS.iter().find(|row| row.seen == seen).ok_or_else(|| format!("no row is called {seen:?}"))?)
+}
+
+/// What is left of the time within which a failure is told that was provoked at `since`.
+pub fn left(row: &Row, since: Instant) -> Duration {
+    Duration::from_secs(row.within.into()).saturating_sub(since.elapsed())
+}
+
+/// Looks everywhere, until the time is over. `since` is when the failure was provoked.
+pub fn find(suite: &Suite, name: &str, since: Instant, failure: &Failure<'_>) -> Result<(), Failed> {
+    let row = row(failure.seen)?;
+    let reason = row.reason;
     for page in [REASONS, TROUBLESHOOTING] {
         assert!(page.contains(reason.as_str()), "{reason} is not explained");
     }
     if let Some(condition) = failure.condition {
-        in_condition(suite, name, condition, failure)?;
-        wait_until(&format!("the metric to have {reason}"), PATIENCE, || {
+        in_condition(suite, name, condition, row, since, failure.names)?;
+        println!("{reason}: in the request after {:?}", since.elapsed());
+        wait_until(&format!("the metric to have {reason}"), left(row, since), || {
             let label = format!("{{condition=\"{condition}\",reason=\"{reason}\"}}");
             let text = metrics(suite).map_err(|failure| failure.message().unwrap_or_default().to_owned())?;
             let mut lines = text.lines().filter(|line| line.starts_with("join_operator_requests{"));
             let counts = |line: &str| line.contains(&label) && !line.ends_with(" 0");
             if lines.clone().any(counts) { Ok(()) } else { Err(lines.by_ref().collect::<Vec<_>>().join("\n")) }
         })?;
-        let shown = njr_status(suite, name)?;
-        assert!(shown.contains(reason.as_str()), "kubectl njr status has no {reason}: {shown}");
     }
-    if failure.on_machine {
-        on_machine(suite, machine, failure)?;
+    if let Some(machine) = failure.machine {
+        on_machine(suite, machine, row, since, failure.names)?;
     }
     if let Some(event) = failure.event {
-        in_event(suite, name, event, failure.names)?;
+        in_event(suite, name, event, row, since, failure.names)?;
+    }
+    println!("{reason}: everywhere after {:?}", since.elapsed());
+    // Last, since it starts a program.
+    if failure.condition.is_some() {
+        let shown = njr_status(suite, name)?;
+        assert!(shown.contains(reason.as_str()), "kubectl njr status has no {reason}: {shown}");
     }
     Ok(())
 }
 
-fn in_condition(suite: &Suite, name: &str, condition: ConditionType, failure: &Failure<'_>) -> Result<(), Failed> {
-    wait_until(&format!("{condition} of {name} to be {}", failure.reason), PATIENCE, || {
+fn in_condition(
+    suite: &Suite,
+    name: &str,
+    condition: ConditionType,
+    row: &Row,
+    since: Instant,
+    names: &[&str],
+) -> Result<(), Failed> {
+    let why_so_long = row.because.unwrap_or("as all that needs no time of its own");
+    let what = format!("{condition} of {name} to be {} within {} s ({why_so_long})", row.reason, row.within);
+    wait_until(&what, left(row, since), || {
         let request = suite.block_on(suite.requests_api().get(name)).map_err(|error| error.to_string())?;
         let (_, reason) = condition_of(&request, condition).ok_or("no such condition")?;
         let status = request.status.unwrap_or_default();
         let found = join_crds::conditions::get(&status.conditions, condition).ok_or("no such condition")?;
-        let is_it = reason == failure.reason.as_str() && names_all(&found.message, failure.names);
+        let is_it = reason == row.reason.as_str() && names_all(&found.message, names);
         if is_it { Ok(()) } else { Err(format!("{:?}; the agent: {:?}", status.conditions, status.agent)) }
     })?;
     Ok(())
@@ -75,11 +99,11 @@ fn names_all(text: &str, names: &[&str]) -> bool {
 }
 
 /// In `join-agent status`, and in the journal of the agent.
-fn on_machine(suite: &Suite, machine: &Machine<'_>, failure: &Failure<'_>) -> Result<(), Failed> {
-    let reason = failure.reason.as_str();
-    wait_until(&format!("the agent to say {reason}"), PATIENCE, || {
+fn on_machine(suite: &Suite, machine: &Machine<'_>, row: &Row, since: Instant, names: &[&str]) -> Result<(), Failed> {
+    let reason = row.reason.as_str();
+    wait_until(&format!("the agent to say {reason}"), left(row, since), || {
         let said = suite.operator().agent_status(machine);
-        let is_it = said.contains(reason) && names_all(&said, failure.names);
+        let is_it = said.contains(reason) && names_all(&said, names);
         if is_it { Ok(()) } else { Err(said) }
     })?;
     let journal = machine.journal("join-agent.service")?;
@@ -87,12 +111,12 @@ fn on_machine(suite: &Suite, machine: &Machine<'_>, failure: &Failure<'_>) -> Re
     Ok(())
 }
 
-fn in_event(suite: &Suite, name: &str, event: &str, names: &[&str]) -> Result<(), Failed> {
+fn in_event(suite: &Suite, name: &str, event: &str, row: &Row, since: Instant, names: &[&str]) -> Result<(), Failed> {
     let request = suite.block_on(suite.requests_api().get(name))?;
     let uid = request.metadata.uid.unwrap_or_default();
     let events: Api<Event> = Api::namespaced(suite.client(), "default");
     let of_request = ListParams::default().fields(&format!("involvedObject.uid={uid},reason={event}"));
-    wait_until(&format!("the Event {event}"), PATIENCE, || {
+    wait_until(&format!("the Event {event}"), left(row, since), || {
         let found = suite.block_on(events.list(&of_request)).map_err(|error| error.to_string())?;
         let notes: Vec<String> = found.items.into_iter().filter_map(|event| event.message).collect();
         if notes.iter().any(|note| names_all(note, names)) { Ok(()) } else { Err(format!("{notes:?}")) }

@@ -1,9 +1,12 @@
 //! A machine that has its certificate, and a kubelet that is not well; and a Node that is not as it was asked for.
 
 use std::fs;
+use std::time::Instant;
 
 use join_crds::{ConditionType, Reason};
 use join_e2e::suite::joining::Suite;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
 use libtest_mimic::Failed;
 
 use super::everywhere::{self, Failure};
@@ -28,15 +31,19 @@ pub fn each_trouble_of_a_kubelet_is_told_until_it_is_mended(suite: &Suite) -> Re
     });
     suite.request(name, &spec)?;
 
-    let of_kubelet = |reason: Reason, names: &'static [&'static str]| Failure {
-        reason,
+    let of_kubelet = |seen: &'static str, event: &'static str, names: &'static [&'static str]| Failure {
+        seen,
         condition: Some(ConditionType::NodeRegistered),
-        on_machine: true,
-        event: Some(reason.as_str()),
+        machine: Some(&machine),
+        event: Some(event),
         names,
     };
+    // The agent and the rest of the join have their own time.
+    suite.wait_for(name, ConditionType::ClientCertificateIssued, "True", Reason::CertificateIssued)?;
+    let began = Instant::now();
     let names = &["kubelet.service ended", "unknown flag", "--nonsense"];
-    everywhere::find(suite, &machine, &of_kubelet(Reason::KubeletNotStarted, names))?;
+    let ends = of_kubelet("the kubelet ends again and again", "KubeletNotStarted", names);
+    everywhere::find(suite, name, began, &ends)?;
     let request = suite.block_on(suite.requests_api().get(name))?;
     assert!(!serde_json::to_string(&request)?.contains(token), "the token is in the request");
     let said = suite.operator().agent_status(&machine);
@@ -44,29 +51,33 @@ pub fn each_trouble_of_a_kubelet_is_told_until_it_is_mended(suite: &Suite) -> Re
 
     fs::remove_file(machine.path("/etc/default/kubelet")?)?;
     fs::write(machine.path(DROP_IN)?, "[Service]\nExecStart=\nExecStart=/bin/sleep infinity\n")?;
+    let began = Instant::now();
     restart_kubelet(&machine)?;
     let names = &["kubelet.service runs", "10248/healthz", "refused"];
-    everywhere::find(suite, &machine, &of_kubelet(Reason::KubeletUnhealthy, names))?;
+    let unhealthy = of_kubelet("the kubelet runs and is not healthy", "KubeletUnhealthy", names);
+    everywhere::find(suite, name, began, &unhealthy)?;
 
     fs::remove_file(machine.path(DROP_IN)?)?;
     restart_kubelet(&machine)?;
-    let not_ready = Failure {
-        reason: Reason::NodeNotReady,
-        condition: Some(ConditionType::Ready),
-        on_machine: false,
-        event: Some("NodeNotReady"),
-        names: &["KubeletNotReady", "NetworkPluginNotReady"],
-    };
-    everywhere::find(suite, &machine, &not_ready)?;
+    suite.wait(&Api::<Node>::all(suite.client()), name, "there", |_| true)?;
+    let began = Instant::now();
     let address = machine.address().to_string();
     let other_address = Failure {
-        reason: Reason::NodeAddressMismatch,
+        seen: "the Node has an address that was not asked for",
         condition: Some(ConditionType::NodeRegistered),
-        on_machine: false,
+        machine: None,
         event: Some("NodeAddressMismatch"),
         names: &[&address, "192.0.2.99", "node-ip"],
     };
-    everywhere::find(suite, &machine, &other_address)?;
+    everywhere::find(suite, name, began, &other_address)?;
+    let not_ready = Failure {
+        seen: "the Node is not Ready, for example without a network plugin",
+        condition: Some(ConditionType::Ready),
+        machine: None,
+        event: Some("NodeNotReady"),
+        names: &["KubeletNotReady", "NetworkPluginNotReady"],
+    };
+    everywhere::find(suite, name, began, &not_ready)?;
 
     fs::rename(&away, &network)?;
     machine.run(&["systemctl", "restart", "containerd.service"])?;

@@ -1,6 +1,8 @@
-//! Every failure that is told apart: what the documentation calls it, its reason, and the test that provokes it.
+//! Every failure that is told apart: what the documentation calls it, its reason, within which time it is told, and the
+//! test that provokes it.
 //!
-//! The book's tests compare this table with `docs/troubleshooting.md` and with the names of the suite's tests.
+//! The book's tests compare this table with `docs/troubleshooting.md` and with the suite. The suite waits for no failure
+//! longer than its row says, from what provokes it on.
 
 use join_crds::vocabulary::Reason;
 
@@ -10,19 +12,39 @@ pub struct Row {
     pub seen: &'static str,
     /// The one word for it.
     pub reason: Reason,
+    /// Within how many seconds it is told.
+    pub within: u32,
+    /// Why it takes longer than [`SOON`], if it may.
+    pub because: Option<&'static str>,
     /// The test that provokes it.
     pub test: &'static str,
 }
 
+/// Within how many seconds a failure is told that needs no time of its own.
+pub const SOON: u32 = 10;
+
 const fn row(seen: &'static str, reason: Reason, test: &'static str) -> Row {
-    Row { seen, reason, test }
+    Row { seen, reason, within: SOON, because: None, test }
+}
+
+const fn later(seen: &'static str, reason: Reason, within: u32, because: &'static str, test: &'static str) -> Row {
+    Row { seen, reason, within, because: Some(because), test }
 }
 
 const WAY: &str = "each_fault_on_the_way_to_the_api_server_has_its_reason";
 const CLOCK: &str = "a_clock_that_is_off_is_told_in_seconds";
 const CLUSTER: &str = "each_fault_of_cluster_info_and_of_a_token_has_its_reason";
+const WAITS: &str = "what_nobody_but_the_machine_can_tell_is_told_by_the_machine";
+const LIFE: &str = "a_request_that_is_deleted_or_late_says_so";
+const CERTIFICATE: &str = "each_fate_of_a_certificate_request_has_its_reason";
+const NAME: &str = "machines_that_claim_one_name_are_told";
+const TAKEN: &str = "a_node_of_the_same_name_is_told";
+const UNFIT: &str = "an_unfit_machine_says_which_check_failed";
+const DISK: &str = "a_disk_that_cannot_be_written_to_is_told_whenever_it_is_met";
+const NEWER: &str = "a_kubelet_newer_than_the_control_plane_is_told";
+const KUBELET: &str = "each_trouble_of_a_kubelet_is_told_until_it_is_mended";
 
-/// The way to the API server, in the order in which it is gone.
+/// All of them, in the order of a join.
 pub const ROWS: &[Row] = &[
     row("the API server's name does not resolve", Reason::NameNotResolved, WAY),
     row("there is no route to the API server", Reason::NetworkUnreachable, WAY),
@@ -40,6 +62,57 @@ pub const ROWS: &[Row] = &[
     row("the token's signature is wrong", Reason::SignatureMismatch, CLUSTER),
     row("the token's signature is not there yet", Reason::SignatureMissing, CLUSTER),
     row("the token has expired", Reason::TokenExpired, CLUSTER),
-    row("the token was deleted while it was in use", Reason::TokenRevoked, CLUSTER),
+    later(
+        "the token was deleted while it was in use",
+        Reason::TokenRevoked,
+        30,
+        "it is noticed with the next connection, and shown again for 5 s first",
+        CLUSTER,
+    ),
     row("the token is not known", Reason::TokenUnknown, CLUSTER),
+    row("there is no request", Reason::RequestAbsent, WAITS),
+    row("the request is being deleted", Reason::RequestDeleted, LIFE),
+    row("the request was changed while it was carried out", Reason::RequestChanged, CERTIFICATE),
+    row("the request's time has passed", Reason::DeadlineExceeded, LIFE),
+    later("the controller does not run", Reason::ControllerSilent, 15, "it has 8 s to look at what it is asked", WAITS),
+    row("the certificate request waits for what a rule needs", Reason::CertificateRequestWaiting, CERTIFICATE),
+    row("the certificate request breaks a rule", Reason::CertificateRequestDenied, CERTIFICATE),
+    row("a person denied the certificate request", Reason::CertificateRequestDenied, WAITS),
+    row("somebody deleted the certificate request", Reason::CertificateRequestDeleted, CERTIFICATE),
+    later(
+        "nobody signs the certificate",
+        Reason::SignerMissing,
+        30,
+        "the signer has `--signer-timeout-seconds`",
+        CERTIFICATE,
+    ),
+    row("two machines have announced one name", Reason::MachineConflict, NAME),
+    row("another machine than the pinned one has announced the name", Reason::MachineKeyMismatch, NAME),
+    row("a Ready Node has the name", Reason::NodeAlreadyExists, TAKEN),
+    row("the container runtime does not run", Reason::PreflightFailed, UNFIT),
+    row("the container runtime does not speak CRI v1", Reason::PreflightFailed, UNFIT),
+    row("there is no kubelet", Reason::PreflightFailed, UNFIT),
+    row("the kubelet is newer than the control plane", Reason::PreflightFailed, NEWER),
+    row("a file system of the node is read-only", Reason::PreflightFailed, UNFIT),
+    row("the disk is full before the join", Reason::PreflightFailed, UNFIT),
+    row("the disk is full, and its check is waived", Reason::MachineNotWritable, UNFIT),
+    row("the disk fills while the kubelet starts", Reason::MachineNotWritable, DISK),
+    row("the disk is full when the agent first starts", Reason::MachineNotWritable, DISK),
+    row("the disk is read-only when the agent first starts", Reason::MachineNotWritable, DISK),
+    row("the kubelet ends again and again", Reason::KubeletNotStarted, KUBELET),
+    later(
+        "the kubelet runs and is not healthy",
+        Reason::KubeletUnhealthy,
+        15,
+        "one that starts has 8 s to be healthy",
+        KUBELET,
+    ),
+    row("the Node has an address that was not asked for", Reason::NodeAddressMismatch, KUBELET),
+    later(
+        "the Node is not Ready, for example without a network plugin",
+        Reason::NodeNotReady,
+        20,
+        "the condition says so at once, the Event after 10 s, since each join passes such a Node",
+        KUBELET,
+    ),
 ];

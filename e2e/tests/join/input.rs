@@ -31,6 +31,7 @@ pub fn bad_requests_are_refused_with_the_field(suite: &Suite) -> Result<(), Fail
         ("bad", with("addresses", serde_json::json!(["127.0.0.1"])), "addresses"),
         ("bad", with("addresses", serde_json::json!(["not an address"])), "addresses"),
         ("bad", with("tokenTTLSeconds", serde_json::json!(10)), "tokenTTLSeconds"),
+        ("bad", with("replacesNodeUID", serde_json::json!("0b5c3f6e-4d1a-4c55-9c3e-2f1f6a1f7a10")), "replacesNodeUID"),
         ("bad", registration("taints", taint), "taints"),
         ("bad", registration("taints", effect), "taints"),
         ("bad", registration("kubeletExtraArgs", flag), "kubeletExtraArgs"),

@@ -16,6 +16,7 @@ mod kubeadm;
 mod metrics;
 mod policies;
 mod removal;
+mod replace;
 mod reset;
 mod retry;
 mod signer;
@@ -81,6 +82,17 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         KubernetesMinor::V1_37,
         "a_drain_that_is_given_up_leaves_the_node_alone",
         removal::a_drain_that_is_given_up_leaves_the_node_alone,
+    ),
+    (KubernetesMinor::V1_37, "a_machine_that_is_off_is_given_up", removal::a_machine_that_is_off_is_given_up),
+    (
+        KubernetesMinor::V1_37,
+        "an_agent_that_is_killed_while_it_leaves_goes_on",
+        removal::an_agent_that_is_killed_while_it_leaves_goes_on,
+    ),
+    (
+        KubernetesMinor::V1_37,
+        "another_machine_takes_the_name_when_asked",
+        replace::another_machine_takes_the_name_when_asked,
     ),
     (KubernetesMinor::V1_37, "bad_requests_are_refused_with_the_field", input::bad_requests_are_refused_with_the_field),
     (KubernetesMinor::V1_37, "a_machine_finds_the_cluster_by_a_file", input::a_machine_finds_the_cluster_by_a_file),

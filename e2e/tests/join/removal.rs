@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use join_crds::vocabulary::FINALIZER;
 use join_crds::{ConditionType, NodeJoinRequest, Reason};
-use join_e2e::lab::{images, wait_until};
+use join_e2e::lab::{Machine, images, wait_until};
 use join_e2e::snapshot::{differences, snapshot};
-use join_e2e::suite::joining::Suite;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use join_e2e::suite::joining::{CONTROLLER, Suite};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use libtest_mimic::Failed;
 use serde_json::json;
@@ -51,7 +51,7 @@ fn delete_request(suite: &Suite, name: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn wait_until_gone<K>(suite: &Suite, api: &Api<K>, name: &str) -> Result<(), Failed>
+pub fn wait_until_gone<K>(suite: &Suite, api: &Api<K>, name: &str) -> Result<(), Failed>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
@@ -145,5 +145,82 @@ pub fn a_drain_that_is_given_up_leaves_the_node_alone(suite: &Suite) -> Result<(
     assert!(suite.block_on(pods.get("drain-alone"))?.metadata.deletion_timestamp.is_none(), "the pod is ending");
     assert!(is_active(&machine, "kubelet.service") && is_active(&machine, "join-agent.service"));
     suite.block_on(pods.delete("drain-alone", &DeleteParams::default().grace_period(0)))?;
+    Ok(())
+}
+
+/// Nobody answers for a machine that is off. It is given up when its time is over, and that is told; until then it is
+/// waited for.
+pub fn a_machine_that_is_off_is_given_up(suite: &Suite) -> Result<(), Failed> {
+    let name = "drain-3";
+    let machine = suite.machine(name)?;
+    let spec = json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "removal": "Drain"});
+    let uid = suite.request(name, &spec)?.uid().to_owned();
+    suite.wait_until_joined(name)?;
+    machine.power_off()?;
+    delete_request(suite, name)?;
+    let waits = suite.wait_for(name, ConditionType::Ready, "False", Reason::CleaningMachine)?;
+    let said = ready_message(&waits);
+    assert!(said.contains("If it has not answered by ") && said.contains("is not cleaned"), "{said}");
+    let nodes: Api<Node> = Api::all(suite.client());
+    assert!(suite.block_on(nodes.get_opt(name))?.is_some(), "the Node went before its machine's time was over");
+
+    // Six minutes later, by the clock of the one who waits.
+    suite.lab().kill_process(CONTROLLER)?;
+    suite.operator().restart_controller(CONTROLLER, Some("+6m"))?;
+    let gone = wait_until_gone(suite, &suite.requests_api(), name);
+    suite.lab().kill_process(CONTROLLER)?;
+    suite.operator().restart_controller(CONTROLLER, None)?;
+    gone?;
+    assert!(suite.block_on(nodes.get_opt(name))?.is_none(), "the Node is there still");
+    let events: Api<Event> = Api::namespaced(suite.client(), "default");
+    let of_request = ListParams::default().fields(&format!("involvedObject.uid={uid},reason=MachineNotCleaned"));
+    let messages: Vec<_> =
+        suite.block_on(events.list(&of_request))?.items.into_iter().map(|event| event.message).collect();
+    let told = messages.iter().flatten().any(|note| note.contains("join-agent reset"));
+    assert!(told, "{messages:?}");
+    Ok(())
+}
+
+fn has_process(machine: &Machine<'_>, unit: &str) -> bool {
+    let id = machine.run(&["systemctl", "show", "--property=MainPID", "--value", unit]);
+    id.is_ok_and(|printed| !matches!(printed.stdout.trim(), "" | "0"))
+}
+
+/// Killed at whatever instant, agent and reset go on where they were.
+pub fn an_agent_that_is_killed_while_it_leaves_goes_on(suite: &Suite) -> Result<(), Failed> {
+    let name = "drain-4";
+    let machine = suite.machine(name)?;
+    suite.announcement(name)?;
+    let before = snapshot(&machine)?;
+    suite.request(name, &json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "removal": "Drain"}))?;
+    suite.wait_until_joined(name)?;
+    delete_request(suite, name)?;
+    suite.wait_for(name, ConditionType::Ready, "False", Reason::CleaningMachine)?;
+    let mut kills = 0;
+    for milliseconds in [0, 100, 300, 900] {
+        let units = ["join-agent.service", "join-agent-reset.service"];
+        let alive = wait_until("an agent or a reset to kill", PATIENCE, || {
+            let alive: Vec<&str> = units.into_iter().filter(|unit| has_process(&machine, unit)).collect();
+            if alive.is_empty() { Err("neither runs".to_owned()) } else { Ok(alive) }
+        })?;
+        // The instant at which it is killed, and nothing that is waited for.
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        for unit in alive {
+            kills += usize::from(machine.run(&["systemctl", "kill", "--signal=KILL", unit]).is_ok());
+        }
+    }
+    assert!(kills >= 4, "only {kills} kills");
+    wait_until_gone(suite, &suite.requests_api(), name)?;
+    wait_until("the machine to be what it was", PATIENCE, || {
+        let now = snapshot(&machine).map_err(|failure| format!("{failure:?}"))?;
+        let differences = differences(&before, &now);
+        if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+    })?;
+    wait_until("the agent to wait for another request", PATIENCE, || {
+        let said = suite.operator().agent_status(&machine);
+        if said.contains("reason:   RequestAbsent") { Ok(()) } else { Err(said) }
+    })?;
+    assert!(!is_active(&machine, "kubelet.service"));
+    assert!(suite.block_on(Api::<Node>::all(suite.client()).get_opt(name))?.is_none(), "the Node is there");
     Ok(())
 }

@@ -45,7 +45,7 @@ pub enum Refusal {
     },
     /// There is a Node of this name.
     #[error(
-        "there is a Node {name} already, which did not come from a request; if it is the remains of an earlier machine, type first: kubectl delete node {name}"
+        "there is a Node {name} already, which did not come from a request; if it is the remains of an earlier machine, type first: kubectl delete node {name}; or have it replaced once this machine joins, with --replaces-node-uid \"$(kubectl get node {name} -o jsonpath='{{.metadata.uid}}')\""
     )]
     NodeExists {
         /// The name.
@@ -62,8 +62,8 @@ pub enum Choice<'a> {
     Create(Box<Machine>),
 }
 
-/// Decides for a name and a key.
-pub fn decide<'a>(name: &NodeName, key: &PublicKeyPin, seen: &'a Seen) -> Result<Choice<'a>, Refusal> {
+/// Decides for a name and a key. `replaces` tells whether a Node of that name may be there.
+pub fn decide<'a>(name: &NodeName, key: &PublicKeyPin, replaces: bool, seen: &'a Seen) -> Result<Choice<'a>, Refusal> {
     if let Some(request) = seen.requests.iter().find(|request| request.node_name() == name.as_str()) {
         return match expected_key(request) {
             Some(expected) if expected == *key => Ok(Choice::Unchanged(request)),
@@ -78,7 +78,7 @@ pub fn decide<'a>(name: &NodeName, key: &PublicKeyPin, seen: &'a Seen) -> Result
     let announced: PinSet = machines.iter().filter_map(|machine| machine.public_key_hash).collect();
     let machine = machines.into_iter().find(|machine| machine.public_key_hash == Some(*key));
     match machine {
-        Some(machine) if machine.status == Status::NodeExists || has_node(seen, name) => {
+        Some(machine) if !replaces && (machine.status == Status::NodeExists || has_node(seen, name)) => {
             Err(Refusal::NodeExists { name: name.clone() })
         }
         Some(machine) => Ok(Choice::Create(Box::new(machine))),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn decide_for<'a>(key: &str, seen: &'a Seen) -> Result<Choice<'a>, Refusal> {
-        decide(&NodeName::parse("w").unwrap(), &pin(key), seen)
+        decide(&NodeName::parse("w").unwrap(), &pin(key), false, seen)
     }
 
     #[test]

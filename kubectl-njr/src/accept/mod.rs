@@ -86,7 +86,7 @@ pub async fn run(options: &GlobalOptions, arguments: &Arguments) -> Result<(), E
     let session = Session::open(options).await?;
     let dry_run = arguments.dry_run.dry_run;
     let seen = Seen::read(&session).await?;
-    let (done, verb) = match decide::decide(&arguments.name, &arguments.key, &seen)? {
+    let (done, verb) = match decide::decide(&arguments.name, &arguments.key, arguments.spec.replaces(), &seen)? {
         Choice::Unchanged(request) => (request.clone(), "unchanged"),
         Choice::Create(machine) => {
             let machine_spec = Machine { public_key_hash: Some(arguments.key.to_string()), trust: Trust::Pinned };

@@ -104,6 +104,30 @@ fn file_systems() -> Vec<FileSystem> {
     found
 }
 
+/// With less than this no program that writes gets anywhere.
+const NOTHING: u64 = 1024 * 1024;
+
+/// Which of the node's file systems cannot be written to now; none while all can.
+pub fn not_writable() -> Option<String> {
+    let bad: Vec<String> = file_systems().iter().filter_map(FileSystem::not_writable).collect();
+    (!bad.is_empty()).then(|| bad.join("; "))
+}
+
+impl FileSystem {
+    fn not_writable(&self) -> Option<String> {
+        let folder = self.folder.display();
+        if self.is_read_only {
+            Some(format!("{folder} is read-only"))
+        } else if self.free_bytes < NOTHING {
+            Some(format!("{folder} has {} KiB left", self.free_bytes / 1024))
+        } else if self.inodes > 0 && self.free_inodes == 0 {
+            Some(format!("{folder} has no inode left"))
+        } else {
+            None
+        }
+    }
+}
+
 /// Judges what was seen.
 pub fn judge(facts: &Facts, kubelet: Option<&KubeletSettings>) -> Vec<Finding> {
     let mut findings =

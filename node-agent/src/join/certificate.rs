@@ -62,7 +62,7 @@ pub enum Error {
         message: String,
     },
     /// The request was deleted while it was waited for.
-    #[error("certificate request {name} was deleted before it was decided")]
+    #[error("certificate request {name} was deleted before there was a certificate")]
     Deleted {
         /// The object.
         name: String,
@@ -97,7 +97,8 @@ impl Error {
             Self::Denied { .. } | Self::Stolen { .. } => Reason::CertificateRequestDenied,
             Self::Timeout { approved: true, .. } | Self::Failed { .. } => Reason::SignerMissing,
             Self::Timeout { approved: false, .. } => Reason::CertificateRequestWaiting,
-            Self::Build(_) | Self::Deleted { .. } | Self::Unusable { .. } => Reason::AgentFailed,
+            Self::Deleted { .. } => Reason::CertificateRequestDeleted,
+            Self::Build(_) | Self::Unusable { .. } => Reason::AgentFailed,
         }
     }
 }
@@ -192,7 +193,10 @@ async fn wait(api: &Api<CertificateSigningRequest>, known: CertificateSigningReq
         // The watch ended, as watches do, or its version is too old: look again and go on from there, but never in a
         // tight loop.
         tokio::time::sleep(WATCH_PAUSE).await;
-        known = call(&tried, api.get(&name)).await?;
+        known = match call(&tried, api.get_opt(&name)).await? {
+            Some(known) => known,
+            None => return Err(Error::Deleted { name }),
+        };
     }
 }
 

@@ -41,6 +41,8 @@ use crate::report::Reporter;
 /// How long discovery with the request's own token is tried: its signature is in cluster-info before it is sealed, but
 /// kube-controller-manager's signer may take it out for a moment.
 const DISCOVERY_TRIES: usize = 12;
+/// How long a token that is not accepted is not told of.
+const DOUBT: Duration = Duration::from_secs(5);
 /// How often it is looked why there is no certificate yet.
 const LOOK_WHY: Duration = Duration::from_secs(1);
 
@@ -411,8 +413,12 @@ async fn confirm(
         .with_max_delay(Duration::from_secs(5))
         .with_max_times(DISCOVERY_TRIES)
         .with_jitter();
+    let began = Instant::now();
     let tell = |error: &discovery::Error, _pause| {
-        status.say_because(LocalStep::Joining, Some(error.reason()), &error.to_string());
+        // An API server that has just started does not know the token yet.
+        if error.reason() != Reason::CredentialsRefused || began.elapsed() > DOUBT {
+            status.say_because(LocalStep::Joining, Some(error.reason()), &error.to_string());
+        }
     };
     (|| discovery::confirm(cluster, &credentials.token))
         .retry(often)

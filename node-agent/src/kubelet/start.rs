@@ -7,6 +7,7 @@ use join_crds::Reason;
 use kube::Client;
 use zbus::proxy;
 
+use crate::checks::basics;
 use crate::connection;
 
 use super::{Error, HEALTH_TIMEOUT, Systemd, UNIT, UnitProxy, bus, words};
@@ -116,6 +117,14 @@ fn ended(run: &Run, lines: &str) -> Trouble {
     Trouble { reason: Reason::KubeletNotStarted, message: format!("{how}; {said}") }
 }
 
+/// A kubelet that cannot write is not well, and does not always say why.
+fn because_of_disk(trouble: Trouble, not_writable: Option<String>) -> Trouble {
+    match not_writable {
+        None => trouble,
+        Some(disk) => Trouble { reason: Reason::MachineNotWritable, message: format!("{disk}; {}", trouble.message) },
+    }
+}
+
 /// Restarts the kubelet and waits until it says that it is well, at the address that its configuration gives
 /// ([`crate::files::healthz_url`]); without one it is not asked.
 ///
@@ -180,6 +189,7 @@ impl Watch {
             Judgement::Ended => ended(&run, &words::of_kubelet(&run.invocation).await),
             Judgement::Unhealthy => unhealthy(answer),
         };
+        let trouble = because_of_disk(trouble, basics::not_writable());
         self.is_news(&trouble, now).then(|| {
             self.told = Some((trouble.clone(), now));
             trouble
@@ -239,6 +249,15 @@ mod tests {
             let judged = judge(&run(active_state, sub_state, "a"), Duration::from_secs(seconds));
             assert_eq!(judged, expected, "{active_state} ({sub_state}) for {seconds} s");
         }
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_written_to_is_the_reason() {
+        let trouble = unhealthy("refused");
+        assert_eq!(because_of_disk(trouble.clone(), None), trouble);
+        let full = because_of_disk(trouble.clone(), Some("/var/lib/kubelet has 0 KiB left".to_owned()));
+        assert_eq!(full.reason, Reason::MachineNotWritable);
+        assert_eq!(full.message, format!("/var/lib/kubelet has 0 KiB left; {}", trouble.message));
     }
 
     #[test]

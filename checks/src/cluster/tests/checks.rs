@@ -34,6 +34,16 @@ fn a_good_cluster_passes_every_check() {
 }
 
 #[test]
+fn a_record_that_is_kept_for_a_node_is_nothing_left_over() {
+    let mut facts = good();
+    add_record(&mut facts);
+    let kept = |record: &mut RecordSeen| record.of_node = true;
+    list(&mut facts.records).iter_mut().for_each(kept);
+    let report = check(&facts, Scope::Installed);
+    assert_eq!(report.render(Format::Short), "");
+}
+
+#[test]
 fn before_the_installation_nothing_of_the_operator_is_expected() {
     let mut facts = good();
     facts.policies = Look::Found(Vec::new());
@@ -134,6 +144,7 @@ fn add_record(facts: &mut Facts) {
     list(&mut facts.records).push(RecordSeen {
         name: "njr-gone".to_owned(),
         request_uid: "gone".to_owned(),
+        of_node: false,
         created: Some(ago(3600)),
     });
 }

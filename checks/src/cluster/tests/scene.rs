@@ -187,6 +187,7 @@ pub(super) fn good() -> Facts {
         records: Look::Found(vec![RecordSeen {
             name: "njr-uid-of-worker-1".to_owned(),
             request_uid: "uid-of-worker-1".to_owned(),
+            of_node: false,
             created: Some(ago(3600)),
         }]),
         certificate_requests: Look::Found(vec![object(kubelet_request(

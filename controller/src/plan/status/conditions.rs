@@ -315,10 +315,7 @@ fn node_registered(observed: &Observed<'_>) -> Told {
             Reason::NodeIdentityMismatch,
             format!("Node {name} has UID {}, the one that joined had another", node.uid),
         ),
-        (Relation::Foreign, Some(node)) => Told::no(
-            Reason::NodeAlreadyExists,
-            format!("Node {name} (UID {}) exists and did not come from this request", node.uid),
-        ),
+        (Relation::Foreign, Some(node)) => Told::no(Reason::NodeAlreadyExists, node::in_the_way(observed, node)),
         _ if observed.issued() => kubelet(observed),
         _ => Told::not_yet(),
     }
@@ -395,9 +392,9 @@ fn stalled(observed: &Observed<'_>, steps: &Steps, ready: &Told) -> Told {
         Reason::ControlPlaneNotYetSupported
         | Reason::MachineConflict
         | Reason::ClusterInfoUnusable
-        | Reason::NodeAlreadyExists
         | Reason::NodeDeleted
         | Reason::NodeIdentityMismatch => true,
+        Reason::NodeAlreadyExists => !node::is_to_be_replaced(observed),
         // A request that was chosen and failed is forgotten, and the machine may ask again; a denied one stays.
         Reason::CertificateRequestDenied => steps[2].1.reason == Reason::CertificateRequestDenied,
         Reason::TokenExpired => {

@@ -4,6 +4,7 @@ mod joins;
 mod model;
 mod refusals;
 mod removals;
+mod replacements;
 mod restarts;
 mod retries;
 

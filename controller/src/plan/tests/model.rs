@@ -82,6 +82,8 @@ pub(crate) struct Model {
     pub(crate) announcements: Vec<Arc<AnnouncementEntry>>,
     pub(crate) csrs: Vec<Arc<CsrEntry>>,
     pub(crate) node: Option<NodeEntry>,
+    /// The record of an earlier request, of which the Node came.
+    pub(crate) former: Option<Record>,
     pub(crate) published: Published,
     pub(crate) memory: Memory,
     pub(crate) queue_full: bool,
@@ -112,6 +114,7 @@ impl Model {
             announcements: Vec::new(),
             csrs: Vec::new(),
             node: None,
+            former: None,
             published: Published::Usable { info: Arc::clone(&INFO), data: Arc::default() },
             memory: Memory::default(),
             queue_full: false,
@@ -140,6 +143,7 @@ impl Model {
             announcements: &self.announcements,
             csrs: &csrs,
             node: self.node.as_ref(),
+            former: self.former.as_ref(),
             published: &self.published,
             memory: &self.memory,
             queue_full: self.queue_full,
@@ -431,7 +435,7 @@ impl Model {
             Step::Cordon => self.node.as_mut().unwrap().unschedulable = true,
             Step::Drain => self.memory.drained = Some(Drained { at: self.now, left: self.pods_left.clone() }),
             Step::NoteDrained => self.record.as_mut().unwrap().drained_at = Some(self.now),
-            Step::DeleteNode => self.node = None,
+            Step::DeleteNode | Step::Displace => self.node = None,
             Step::Retry { value, attempt, .. } => {
                 self.record = self.record.take().map(|record| record.retried(value, *attempt, self.now));
             }

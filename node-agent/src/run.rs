@@ -401,6 +401,7 @@ impl Service {
             let (occasion, request) = match (&decision, own.known().cloned()) {
                 (Decision::CarryOut(occasion), Some(request)) => (occasion, request),
                 (Decision::Wait(waits), _) => {
+                    was_changed = false;
                     self.say_waits(waits);
                     self.until_another(&mut own, &decision).await?;
                     continue;

@@ -142,7 +142,7 @@ pub fn a_request_that_is_deleted_or_late_says_so(suite: &Suite) -> Result<(), Fa
         condition: Some(ConditionType::Ready),
         machine: Some(&machine),
         event: Some("Stalled"),
-        names: &["3600 s", "PreflightFailed"],
+        names: &["not Ready within 3600 s of the machine's appearance"],
     };
     let outcome = everywhere::find(suite, name, began, &late);
     suite.lab().kill_process(CONTROLLER)?;

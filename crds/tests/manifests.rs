@@ -173,7 +173,7 @@ fn every_policy_is_bound_and_fails_closed() {
         })
         .collect();
     assert_eq!(policies, bound);
-    assert_eq!(policies.len(), 7);
+    assert_eq!(policies.len(), 8);
 }
 
 /// YAML cannot import a constant.

@@ -1,17 +1,16 @@
 //! The watch of the machine's own NodeJoinRequest: the newest state of one object, and what gets in the watch's way.
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use join_crds::NodeJoinRequest;
 use join_crds::vocabulary::Reason;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, DefaultBackoff, Event};
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 
 use crate::connection::{CallError, explain};
+use crate::pauses::Pauses;
 
 /// After so many failures one after the other, with the watch's own pauses between them, the way to the API server itself is in
 /// doubt: its address, its certificate authority or the credential may have changed.
@@ -131,27 +130,6 @@ impl OwnRequest {
 
     fn lost(&self, last: Trouble) -> Lost {
         Lost { node: self.node.clone(), failures: self.failures, last }
-    }
-}
-
-/// The pauses after failures: from 0.8 s to 30 s, and short again only after two minutes without a failure.
-///
-/// The library's own begin anew with every listing that succeeds. Where listings succeed and watches fail, each agent
-/// would ask the API server more than once a second.
-#[derive(Default)]
-struct Pauses(DefaultBackoff);
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0.next()
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        // By the time since the last failure alone, which is part of `next`.
     }
 }
 

@@ -5,10 +5,13 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::{StreamExt as _, pin_mut};
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -43,6 +46,39 @@ pub fn watch_config() -> watcher::Config {
     watcher::Config::default().timeout(u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or(200))
 }
 
+/// The pauses after failures of a watch: from 0.8 s to between 8 and 16 s, and short again only after two minutes without
+/// a failure.
+///
+/// The library resets a backoff with everything that a watch brings, and the announcement of a listing, before anything is
+/// asked, is the first thing that it brings: a failing watch would ask the API server more than once a second for ever.
+struct Pauses(ResetTimerBackoff<ExponentialBackoff>);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        // The longest is short enough for a controller that is to be back soon after the API server is.
+        let growing = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(800))
+            .with_max_delay(Duration::from_secs(8))
+            .with_jitter()
+            .without_max_times();
+        Self(ResetTimerBackoff::new(growing.into(), Duration::from_mins(2)))
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        // By the time since the last failure alone, which is part of `next`.
+    }
+}
+
 /// Watches one kind of objects for ever. `filled` becomes true when the first list is complete.
 pub async fn run<K>(
     name: &'static str,
@@ -54,7 +90,7 @@ pub async fn run<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let stream = watcher(api, config).default_backoff();
+    let stream = watcher(api, config).backoff(Pauses::default());
     pin_mut!(stream);
     while let Some(item) = stream.next().await {
         match item {
@@ -108,3 +144,7 @@ pub fn absorb<K, V>(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

@@ -15,6 +15,7 @@ use super::after::{self, Local, Present, Seen};
 use super::for_status;
 use crate::files;
 use crate::kubelet::Systemd;
+use crate::pauses::Pauses;
 
 /// How often the machine is looked at: two questions to systemd, three small files.
 pub const LOOK: Duration = Duration::from_secs(5);
@@ -50,7 +51,7 @@ impl Health {
         client: &Client,
         node: &NodeName,
     ) -> impl futures::Stream<Item = watcher::Result<Option<Node>>> + use<> {
-        watch_object(Api::<Node>::all(client.clone()), node.as_str()).default_backoff()
+        watch_object(Api::<Node>::all(client.clone()), node.as_str()).backoff(Pauses::default())
     }
 
     /// Takes what the watch brought. When it fails, what was seen before stands: without the API server nothing can be

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use join_crds::vocabulary::{ConditionType, Reason};
+use join_crds::vocabulary::{ConditionType, EventReason, Reason};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -40,6 +40,11 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct WatchLabel {
     watch: &'static str,
 }
@@ -60,6 +65,7 @@ pub struct Metrics {
     decisions: Family<DecisionLabel, Counter>,
     stage_seconds: Family<StageLabel, Histogram>,
     requests: Family<ReasonLabel, Gauge>,
+    events: Family<EventLabel, Counter>,
     tokens_alive: Gauge,
     csrs_unsigned: Gauge,
     watch_errors: Family<WatchLabel, Counter>,
@@ -85,6 +91,7 @@ impl Metrics {
             decisions: Family::default(),
             stage_seconds: Family::new_with_constructor(stage_histogram),
             requests: Family::default(),
+            events: Family::default(),
             tokens_alive: Gauge::default(),
             csrs_unsigned: Gauge::default(),
             watch_errors: Family::default(),
@@ -114,6 +121,7 @@ impl Metrics {
             "Requests whose condition has this reason; the condition Ready has each request once",
             metrics.requests.clone(),
         );
+        registry.register("events", "Events told of requests", metrics.events.clone());
         registry.register(
             "tokens_alive",
             "Bootstrap tokens that exist and have not expired",
@@ -167,6 +175,11 @@ impl Metrics {
         }
     }
 
+    /// Counts one Event.
+    pub fn told(&self, reason: EventReason) {
+        self.events.get_or_create(&EventLabel { reason: reason.as_str() }).inc();
+    }
+
     /// Sets the number of tokens alive.
     pub fn set_tokens_alive(&self, tokens: usize) {
         self.tokens_alive.set(i64::try_from(tokens).unwrap_or(i64::MAX));
@@ -206,6 +219,7 @@ impl Metrics {
         metrics.decided("", "", "");
         metrics.stage_reached("", 0);
         metrics.request_moved(&[], &[(ConditionType::Ready, Reason::Joined)]);
+        metrics.told(EventReason::Joined);
         metrics.set_tokens_alive(0);
         metrics.set_unsigned(0);
         metrics.watch_error("");
@@ -268,6 +282,7 @@ mod tests {
         metrics.decided("kubernetes.io/kubelet-serving", "deny", "CommonName");
         metrics.set_tokens_alive(2);
         metrics.set_unsigned(1);
+        metrics.told(EventReason::RequestChanged);
         metrics.stage_reached("Ready", -1);
         let text = metrics.encode().unwrap();
         for line in [
@@ -275,6 +290,7 @@ mod tests {
             "join_operator_csr_decisions_total{signer=\"kubernetes.io/kubelet-serving\",decision=\"deny\",rule=\"CommonName\"} 1",
             "join_operator_tokens_alive 2",
             "join_operator_csrs_unsigned 1",
+            "join_operator_events_total{reason=\"RequestChanged\"} 1",
             "join_operator_join_stage_duration_seconds_sum{stage=\"Ready\"} 0.0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -87,7 +87,7 @@ pub struct Record {
     pub machine: Option<Machine>,
     /// When the machine appeared; the deadline counts from here.
     pub first_seen: UnixSeconds,
-    /// The newest token; none only before the first.
+    /// The newest token; none before the first, and where the machine was a node already.
     pub token: Option<Token>,
     /// What cluster-info said when the token was made, hashed ([`crate::plan`] knows how); none in records of versions
     /// that did not note it.
@@ -296,7 +296,20 @@ impl Record {
         Self { token: None, cluster: None, retry: None, retried_at: None, drained_at: None, ..self.clone() }
     }
 
-    /// The UID of the Node for whose sake alone the record is still there; a request that is there has had a token.
+    /// The record of a later request for the same machine, whose Node is there.
+    #[must_use]
+    pub fn adopted(&self, request_uid: &str, now: UnixSeconds) -> Self {
+        Self {
+            name: record_name(request_uid),
+            version: None,
+            request_uid: request_uid.to_owned(),
+            first_seen: now,
+            ..self.kept()
+        }
+    }
+
+    /// The UID of the Node of which the record tells, if it tells of no token. So it is when its request is gone, and when
+    /// its request has found the Node of its machine there.
     pub fn kept_for(&self) -> Option<&str> {
         self.node_uid.as_deref().filter(|_| self.token.is_none())
     }
@@ -498,6 +511,9 @@ mod tests {
         assert_eq!((kept.kept_for(), label(&kept).as_deref()), (Some("9c2e"), Some("9c2e")));
         assert_eq!(kept.keys(), [RecordKey::Node("9c2e".to_owned())]);
         assert_eq!(kept.kept(), kept);
+        let adopted = kept.adopted("7f00", 9);
+        assert_eq!((adopted.name.as_str(), adopted.request_uid.as_str(), adopted.first_seen), ("njr-7f00", "7f00", 9));
+        assert_eq!((&adopted.version, adopted.kept_for()), (&None, Some("9c2e")));
         let nothing = Record { node_uid: None, ..whole };
         assert_eq!(nothing.kept().kept_for(), None);
     }

@@ -193,7 +193,7 @@ impl Work<'_> {
             tokens: Tokens::new(client.clone(), &self.cli.namespace),
             certificates: Certificates::new(client.clone()),
             nodes: Nodes::new(client.clone(), world.nodes.clone()),
-            events: Events::new(client.clone(), self.identity),
+            events: Events::new(client.clone(), self.identity, self.metrics.clone()),
             cluster_info,
             publication: self.own.publication,
             trust,

@@ -5,7 +5,7 @@
 //! its signature, the join command, and the record last. A controller that dies in between finds the record again.
 //!
 //! While the Node is there that came of a deleted request, so is what the record says of its machine: a later request of
-//! the same name tells people whom it would replace.
+//! the same name goes on with the Node if it is for that machine, and otherwise tells people whom it would replace.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -67,10 +67,10 @@ fn tell_strays(context: &Context, told: &mut HashSet<String>) {
 /// Removes what deleted requests left. Tells whether nothing was left over.
 async fn sweep(context: &Context) -> bool {
     let orphans: Vec<Arc<Record>> = {
-        let requests = context.world.requests.read();
-        let records = context.world.records.read();
-        let alive = |record: &Record| requests.count(&RequestKey::Uid(record.request_uid.clone())) > 0;
-        records.iter().filter(|record| !alive(record) && !context.world.is_kept(record)).cloned().collect()
+        // One table is locked at a time: whoever holds one and waits for another can wait for himself.
+        let records: Vec<Arc<Record>> = context.world.records.read().iter().cloned().collect();
+        let is_over = |record: &Arc<Record>| !context.world.has_request_of(record) && !context.world.is_kept(record);
+        records.into_iter().filter(is_over).collect()
     };
     // Many at a time, so that one write of cluster-info serves them all.
     let removals = stream::iter(orphans).map(|record| async move {
@@ -113,7 +113,7 @@ async fn remove(context: &Context, record: &Record) -> Result<bool, ActError> {
     if record.machine.is_none() && !successor {
         context.tokens.delete_command(name).await?;
     }
-    if context.world.has_node_of(record) {
+    if context.world.tells_of_node(record) {
         context.records.write(&record.kept()).await?;
     } else {
         context.records.delete(record).await?;

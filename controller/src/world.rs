@@ -89,7 +89,7 @@ impl World {
         let mut forbidden_networks = settings.forbidden_networks.clone();
         forbidden_networks.extend(self.services.read().iter().flat_map(|service| service.networks.iter().copied()));
         let node = self.nodes.read().get(name).cloned();
-        let former = node.as_ref().and_then(|node| self.former(&node.uid, request.uid()));
+        let former = node.as_ref().and_then(|node| self.others_of_node(&node.uid, request.uid()).into_iter().next());
         Snapshot {
             former,
             announcements: self.announcements.read().find(&name.to_owned()).cloned().collect(),
@@ -104,22 +104,28 @@ impl World {
         }
     }
 
-    /// The record of another request, of which the Node with this UID came.
-    fn former(&self, node_uid: &str, request_uid: &str) -> Option<Arc<Record>> {
+    /// The records of other requests that tell of the Node with this UID.
+    fn others_of_node(&self, node_uid: &str, request_uid: &str) -> Vec<Arc<Record>> {
         let records = self.records.read();
-        records.find(&RecordKey::Node(node_uid.to_owned())).find(|record| record.request_uid != request_uid).cloned()
+        let of_node = records.find(&RecordKey::Node(node_uid.to_owned()));
+        of_node.filter(|record| record.request_uid != request_uid).cloned().collect()
     }
 
-    /// Whether a record is still there for the sake of a Node alone, and the Node is there.
+    /// Whether a record's request is there.
+    pub fn has_request_of(&self, record: &Record) -> bool {
+        self.requests.read().count(&RequestKey::Uid(record.request_uid.clone())) > 0
+    }
+
+    /// Whether a record is still there for the sake of a Node alone, and rightly so.
     pub fn is_kept(&self, record: &Record) -> bool {
-        record.kept_for().is_some() && self.has_node_of(record)
+        record.kept_for().is_some() && self.tells_of_node(record)
     }
 
-    /// Whether the Node is there that came of a record's request.
-    pub fn has_node_of(&self, record: &Record) -> bool {
-        let nodes = self.nodes.read();
-        let node = nodes.get(record.node_name.as_str());
-        node.is_some_and(|node| record.node_uid.as_ref() == Some(&node.uid))
+    /// Whether the Node is there of which a record tells, and no request that is there has taken it over since.
+    pub fn tells_of_node(&self, record: &Record) -> bool {
+        let Some(uid) = &record.node_uid else { return false };
+        let is_there = self.nodes.read().get(record.node_name.as_str()).is_some_and(|node| node.uid == *uid);
+        is_there && !self.others_of_node(uid, &record.request_uid).iter().any(|other| self.has_request_of(other))
     }
 
     /// Whose an address is, if it is somebody's other than this request's node.
@@ -206,6 +212,11 @@ impl Snapshot {
         self.record.as_deref()
     }
 
+    /// The record of another request, of which the Node came.
+    pub fn former(&self) -> Option<&Record> {
+        self.former.as_deref()
+    }
+
     /// The Node.
     pub fn node(&self) -> Option<&NodeEntry> {
         self.node.as_deref()
@@ -266,5 +277,26 @@ mod tests {
         let whose = |address: &str| world.owner(address.parse().unwrap(), &this);
         assert_eq!(whose("192.0.2.9").as_deref(), expected);
         assert_eq!(whose("192.0.2.10"), None);
+    }
+
+    /// What is known of a Node's machine is kept while the Node is there, and by one record: that of the newest request.
+    #[test]
+    fn one_record_tells_of_a_node() {
+        let world = World::default();
+        let node: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "this", "uid": "n"}})).unwrap();
+        world.nodes.write().insert(Arc::new(NodeEntry::read(node)));
+        let name = join_trust::names::NodeName::parse("this").unwrap();
+        let first = Record { node_uid: Some("n".to_owned()), ..Record::new("first", name, 1) };
+        let second = first.adopted("second", 2);
+        world.records.write().insert(Arc::new(first.clone()));
+        assert!(world.is_kept(&first));
+        world.records.write().insert(Arc::new(second.clone()));
+        assert!(world.is_kept(&first) && world.is_kept(&second), "neither may go while no request is there");
+        let mut object = request("this", &[]);
+        object.metadata.uid = Some("second".to_owned());
+        world.requests.write().insert(Arc::new(RequestEntry::read(&object)));
+        assert!(!world.is_kept(&first) && world.is_kept(&second));
+        world.nodes.write().remove("this");
+        assert!(!world.is_kept(&second));
     }
 }

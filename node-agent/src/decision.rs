@@ -26,6 +26,14 @@ pub struct Waits {
     pub message: String,
 }
 
+impl Waits {
+    /// The word, as far as it is true after so long: a controller that has not seen a request of this moment is not silent
+    /// yet.
+    pub fn reason_after(&self, waited: Duration) -> Option<Reason> {
+        self.reason.filter(|reason| *reason != Reason::ControllerSilent || waited >= SHOULD_BE_SEEN)
+    }
+}
+
 /// One reason to carry a request out. Another one is another object, or another credential: it is worth a new try at
 /// once, whatever became of the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,8 +100,8 @@ fn what_it_says(request: &NodeJoinRequest) -> (Option<Reason>, String) {
     })
 }
 
-/// How long a certificate request may be there until the controller should have looked at it.
-const SHOULD_BE_SEEN: Duration = Duration::from_secs(8);
+/// How long a request or a certificate request may be there until the controller should have looked at it.
+pub const SHOULD_BE_SEEN: Duration = Duration::from_secs(8);
 
 /// What holds the certificate request `name` up that was sent so long ago, as the condition ClientCertificateIssued has it;
 /// nothing while all is as it should be.
@@ -234,6 +242,15 @@ mod tests {
         let mut resealed = first.clone();
         resealed.status.as_mut().unwrap().sealed_credentials.as_mut().unwrap().ciphertext = "c".to_owned();
         assert_ne!(decision(&first), decision(&resealed));
+    }
+
+    #[test]
+    fn a_controller_is_silent_only_after_a_while() {
+        let waits = |reason| Waits { reason: Some(reason), message: String::new() };
+        let [soon, late] = [SHOULD_BE_SEEN.saturating_sub(Duration::from_millis(1)), SHOULD_BE_SEEN];
+        assert_eq!(waits(Reason::ControllerSilent).reason_after(soon), None);
+        assert_eq!(waits(Reason::ControllerSilent).reason_after(late), Some(Reason::ControllerSilent));
+        assert_eq!(waits(Reason::RequestAbsent).reason_after(Duration::ZERO), Some(Reason::RequestAbsent));
     }
 
     #[test]

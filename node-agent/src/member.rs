@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use join_crds::vocabulary::Reason;
-use join_crds::{AgentStep, NodeJoinRequest, Versions};
+use join_crds::{AgentStep, ConditionType, NodeJoinRequest, Versions, conditions};
 use join_trust::names::NodeName;
 use join_trust::pin::PublicKeyPin;
 use kube::Client;
@@ -20,6 +20,7 @@ use crate::connection::{self, As, Server};
 use crate::discovery::Cluster;
 use crate::files::{CA_CRT, CLIENT_PEM, KUBELET_CONF};
 use crate::own_request::{self, News, OwnRequest, Trouble};
+use crate::rejoin::Asked;
 use crate::report::Reporter;
 use crate::{atomic_file, rejoin, removal};
 
@@ -138,12 +139,14 @@ pub struct Followed<'a> {
 }
 
 /// Why following ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// The kubelet has renewed its certificate, or the machine is no member any more.
     Changed,
     /// Another request asks this machine to join anew.
     JoinAnew,
+    /// Another request, of this UID, is this node's from now on.
+    Follow(String),
     /// The request is deleted with removal Drain, and the node is drained.
     Removed,
 }
@@ -184,11 +187,16 @@ pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Optio
             return Ok(Ended::Removed);
         }
         let ours = &followed.public_key;
-        if rejoin::is_asked(&client, own.known(), followed.membership, node, ours).await {
-            return Ok(Ended::JoinAnew);
+        match rejoin::asked(&client, own.known(), followed.membership, node, ours).await {
+            Asked::Nothing => {}
+            Asked::JoinAnew => return Ok(Ended::JoinAnew),
+            Asked::Follow => {
+                return Ok(Ended::Follow(own.known().map(|request| request.uid().to_owned()).unwrap_or_default()));
+            }
         }
-        let trouble_of_node = || health.trouble().map(|text| Trouble { reason: Reason::NodeNotReady, text });
-        say(trouble_of_watch.clone().or_else(trouble_of_node).as_ref());
+        let of_node = health.trouble().map(|text| Trouble { reason: Reason::NodeNotReady, text });
+        let troubles = [trouble_of_watch.clone(), of_node, told_of_addresses(own.known(), followed.membership)];
+        say(together(troubles.into_iter().flatten()).as_ref());
     }
 }
 
@@ -212,6 +220,19 @@ impl Followed<'_> {
         }
         reporter.step(AgentStep::Joined).await;
     }
+}
+
+/// What the controller says of the addresses with which the Node has registered, if they are not those that were asked for.
+fn told_of_addresses(request: Option<&NodeJoinRequest>, membership: &Membership) -> Option<Trouble> {
+    let request = request.filter(|request| request.uid() == membership.request_uid)?;
+    let registered = conditions::get(&request.status.as_ref()?.conditions, ConditionType::NodeRegistered)?;
+    let reason = Reason::NodeAddressMismatch;
+    (registered.reason == reason.as_str()).then(|| Trouble { reason, text: registered.message.clone() })
+}
+
+/// Several troubles as one, under the word of the first.
+fn together(troubles: impl Iterator<Item = Trouble>) -> Option<Trouble> {
+    troubles.reduce(|all, next| Trouble { text: format!("{all}; {}: {next}", next.reason), ..all })
 }
 
 /// Whether the request does not say yet that its present generation was carried out.
@@ -250,6 +271,34 @@ mod tests {
         membership.write(folder.path()).unwrap();
         // The marker alone, without the kubelet's files, is a join that was interrupted.
         assert_eq!(Membership::current(folder.path(), &node), None);
+    }
+
+    #[test]
+    fn troubles_are_told_together_and_those_of_another_request_are_not() {
+        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), endpoint: String::new() };
+        let request = |uid: &str, reason: &str| -> NodeJoinRequest {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest",
+                "metadata": {"name": "a", "uid": uid}, "spec": {"machine": {"trust": "FirstUse"}},
+                "status": {"conditions": [{
+                    "type": "NodeRegistered", "status": "True", "reason": reason, "message": "it registered with 192.0.2.1",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }]},
+            }))
+            .unwrap()
+        };
+        assert_eq!(told_of_addresses(None, &membership), None);
+        assert_eq!(told_of_addresses(Some(&request("u", "NodeRegistered")), &membership), None);
+        assert_eq!(told_of_addresses(Some(&request("v", "NodeAddressMismatch")), &membership), None);
+        let addresses = told_of_addresses(Some(&request("u", "NodeAddressMismatch")), &membership).unwrap();
+        assert_eq!(together([addresses.clone()].into_iter()), Some(addresses.clone()));
+        let not_ready = Trouble { reason: Reason::NodeNotReady, text: "NodeReady: no network".to_owned() };
+        let expected = Trouble {
+            reason: Reason::NodeNotReady,
+            text: "NodeReady: no network; NodeAddressMismatch: it registered with 192.0.2.1".to_owned(),
+        };
+        assert_eq!(together([not_ready, addresses].into_iter()), Some(expected));
+        assert_eq!(together(std::iter::empty()), None);
     }
 
     #[test]

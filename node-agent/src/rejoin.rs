@@ -1,12 +1,14 @@
-//! Joining anew: a machine that is a node, and for which there is another request under its name.
+//! A machine that is a node, and for which there is another request under its name.
 //!
 //! A request that was deleted and made again is another one, with another UID: the node's certificate came of the first.
-//! With the same machine key in it, and once the old Node is gone, it asks this machine to join again. Nobody types
-//! anything on the machine for that.
+//! With the same machine key in it, and the Node there, the controller says in it that this machine is that Node, and the
+//! agent reports to it from then on. Once the old Node is gone, it asks this machine to join again. Nobody types anything
+//! on the machine for either.
 
 use std::path::Path;
 
 use join_crds::NodeJoinRequest;
+use join_crds::spec::Delivery;
 use join_trust::names::NodeName;
 use join_trust::pin::PublicKeyPin;
 use k8s_openapi::api::core::v1::Node;
@@ -19,7 +21,7 @@ use crate::journal::{self, JoinStep, Journal};
 use crate::kubelet::{self, Systemd, UNIT};
 use crate::member::Membership;
 
-/// The machine could not leave its old membership.
+/// The machine could not leave or change its old membership.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It could not be noted.
@@ -33,10 +35,23 @@ pub enum Error {
     File(#[from] atomic_file::Error),
 }
 
-/// Whether a request asks a node to join again.
+/// What a request asks of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing: it is this membership's, or another machine's.
+    Nothing,
+    /// To go on as it is, as the node of this request.
+    Follow,
+    /// To join anew.
+    JoinAnew,
+}
+
+/// What the request alone says of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asks {
     No,
+    /// The controller knows that this machine is the Node.
+    Follow,
     /// As soon as there is no Node of this name.
     OnceTheNodeIsGone,
     /// There is a credential for this machine in it, and the controller makes none beside a Node of that name.
@@ -50,31 +65,48 @@ fn asks(request: &NodeJoinRequest, membership: &Membership, ours: &PublicKeyPin)
     if matches!(decide(Some(request), &membership.node_name, ours), Decision::CarryOut(_)) {
         return Asks::Now;
     }
-    // Its announcement may be gone for long, so the controller may be waiting for this machine to show itself.
-    let pinned = request.spec.machine.public_key_hash.as_deref() == Some(ours.to_string().as_str());
-    if pinned && request.spec.delivery == join_crds::spec::Delivery::Sealed {
-        Asks::OnceTheNodeIsGone
-    } else {
-        Asks::No
+    let is_ours = |key: Option<&str>| key == Some(ours.to_string().as_str());
+    if !is_ours(request.spec.machine.public_key_hash.as_deref()) || request.spec.delivery != Delivery::Sealed {
+        return Asks::No;
     }
+    let status = request.status.as_ref();
+    let bound = status.and_then(|status| status.machine.as_ref()).map(|machine| machine.public_key_hash.as_str());
+    if is_ours(bound) && status.is_some_and(|status| status.node.is_some()) {
+        return Asks::Follow;
+    }
+    // Its announcement may be gone for long, so the controller may be waiting for this machine to show itself.
+    Asks::OnceTheNodeIsGone
 }
 
-/// Whether the machine is to join anew. `client` speaks as the node.
-pub async fn is_asked(
+/// What a request asks of this machine, which is a node. `client` speaks as the node.
+pub async fn asked(
     client: &Client,
     request: Option<&NodeJoinRequest>,
     membership: &Membership,
     node: &NodeName,
     ours: &PublicKeyPin,
-) -> bool {
+) -> Asked {
     match request.map_or(Asks::No, |request| asks(request, membership, ours)) {
-        Asks::No => false,
-        Asks::Now => true,
+        Asks::No => Asked::Nothing,
+        Asks::Follow => Asked::Follow,
+        Asks::Now => Asked::JoinAnew,
         Asks::OnceTheNodeIsGone => {
             let nodes: Api<Node> = Api::all(client.clone());
-            matches!(nodes.get_opt(node.as_str()).await, Ok(None))
+            if matches!(nodes.get_opt(node.as_str()).await, Ok(None)) { Asked::JoinAnew } else { Asked::Nothing }
         }
     }
+}
+
+/// Makes the membership that of another request. Killed in between, it is done again.
+pub fn follow(
+    journal: &mut Journal,
+    membership: &Membership,
+    request_uid: &str,
+    state_directory: &Path,
+) -> Result<(), Error> {
+    journal.step(JoinStep::Joined, request_uid)?;
+    Membership { request_uid: request_uid.to_owned(), ..membership.clone() }.write(state_directory)?;
+    Ok(())
 }
 
 /// Ends the old membership: the kubelet is stopped, and what made this machine a node is taken away. What was there before
@@ -111,12 +143,18 @@ mod tests {
     }
 
     #[test]
-    fn only_another_request_for_this_very_key_asks() {
+    fn only_another_request_for_this_very_key_asks_for_anything() {
         let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), endpoint: String::new() };
         let pinned = |pin: PublicKeyPin| serde_json::json!({"machine": {"publicKeyHash": pin.to_string()}});
         let first_use = serde_json::json!({"machine": {"trust": "FirstUse"}});
         let token = serde_json::json!({"machine": {"publicKeyHash": key(1).to_string()}, "delivery": "Token"});
         let nothing = serde_json::json!({});
+        let joined = |pin: PublicKeyPin| {
+            serde_json::json!({
+                "machine": {"publicKeyHash": pin.to_string(), "firstSeen": "2026-01-01T00:00:00Z"},
+                "node": {"uid": "n"},
+            })
+        };
         let sealed = |pin: PublicKeyPin| {
             serde_json::json!({
                 "machine": {"publicKeyHash": pin.to_string(), "firstSeen": "2026-01-01T00:00:00Z"},
@@ -128,6 +166,11 @@ mod tests {
             ("u", pinned(key(1)), sealed(key(1)), Asks::No),
             ("v", pinned(key(1)), nothing.clone(), Asks::OnceTheNodeIsGone),
             ("v", pinned(key(1)), sealed(key(1)), Asks::Now),
+            ("u", pinned(key(1)), joined(key(1)), Asks::No),
+            ("v", pinned(key(1)), joined(key(1)), Asks::Follow),
+            ("v", pinned(key(1)), joined(key(2)), Asks::OnceTheNodeIsGone),
+            ("v", pinned(key(2)), joined(key(2)), Asks::No),
+            ("v", first_use.clone(), joined(key(1)), Asks::No),
             ("v", pinned(key(2)), nothing.clone(), Asks::No),
             ("v", pinned(key(2)), sealed(key(1)), Asks::No),
             ("v", first_use.clone(), nothing.clone(), Asks::No),

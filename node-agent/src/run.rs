@@ -17,7 +17,7 @@ use crate::checks::beforehand::Keeper;
 use crate::checks::pace::Pace;
 use crate::clock::Skew;
 use crate::config::{Configuration, Discovery};
-use crate::decision::{Decision, Waits, decide};
+use crate::decision::{Decision, SHOULD_BE_SEEN, decide};
 use crate::discovery::{self, Discovered};
 use crate::identity::{self, Identity};
 use crate::join::{self, Prepared};
@@ -297,6 +297,7 @@ impl Service {
         match Box::pin(member::follow(&followed, &self.configuration.node_name, say)).await? {
             Ended::Changed => Ok(()),
             Ended::JoinAnew => self.leave().await,
+            Ended::Follow(request) => self.follow(membership, &request),
             Ended::Removed => Ok(self.open_journal()?.step(JoinStep::Remove, &membership.request_uid)?),
         }
     }
@@ -316,6 +317,12 @@ impl Service {
         self.status.say(LocalStep::Joining, "ending the old membership, since another request asks to join anew");
         let systemd = Systemd::connect().await?;
         Ok(rejoin::leave(&systemd, &mut self.open_journal()?, &self.configuration.state_directory).await?)
+    }
+
+    /// Goes on as the node of another request.
+    fn follow(&self, membership: &Membership, request: &str) -> Result<(), Error> {
+        tracing::info!(uid = request, "another request is this node's from now on; nothing on the machine changes");
+        Ok(rejoin::follow(&mut self.open_journal()?, membership, request, &self.configuration.state_directory)?)
     }
 
     fn open_journal(&self) -> Result<Journal, journal::Error> {
@@ -400,9 +407,8 @@ impl Service {
             let decision = decide(own.known(), self.node(), &self.identity.machine.pin());
             let (occasion, request) = match (&decision, own.known().cloned()) {
                 (Decision::CarryOut(occasion), Some(request)) => (occasion, request),
-                (Decision::Wait(waits), _) => {
+                (Decision::Wait(_), _) => {
                     was_changed = false;
-                    self.say_waits(waits);
                     self.until_another(&mut own, &decision).await?;
                     continue;
                 }
@@ -445,27 +451,38 @@ impl Service {
         }
     }
 
-    /// Waits until the request asks for something else.
+    /// Waits until the request asks for something else, and says what it is that is waited for.
     async fn until_another(&self, own: &mut OwnRequest, decision: &Decision) -> Result<(), own_request::Lost> {
+        let began = Instant::now();
+        let say = || {
+            if let Decision::Wait(waits) = decision {
+                self.wait_for(waits.reason_after(began.elapsed()), &waits.message);
+            }
+        };
+        say();
+        let mut silence = std::pin::pin!(tokio::time::sleep(SHOULD_BE_SEEN));
+        let mut in_trouble = false;
         loop {
-            match own.news().await? {
+            let news = tokio::select! {
+                news = own.news() => news?,
+                () = &mut silence, if !in_trouble && !silence.is_elapsed() => {
+                    say();
+                    continue;
+                }
+            };
+            in_trouble = matches!(news, News::Trouble(_));
+            match news {
                 News::Request if decide(own.known(), self.node(), &self.identity.machine.pin()) != *decision => {
                     return Ok(());
                 }
                 News::Request => {
-                    if let Decision::Wait(waits) = decision {
-                        self.say_waits(waits);
-                    }
+                    say();
                     *self.client_certificate.borrow_mut() = client_certificate(own.known());
                 }
                 News::Trouble(error) if matches!(decision, Decision::Wait(_)) => self.say_trouble(&error),
                 News::Trouble(_) => {}
             }
         }
-    }
-
-    fn say_waits(&self, waits: &Waits) {
-        self.wait_for(waits.reason, &waits.message);
     }
 
     fn say_trouble(&self, error: &Trouble) {

@@ -12,6 +12,8 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
 
+use crate::metrics::Metrics;
+
 /// The API's limit of a note, in bytes.
 const MAX_NOTE_BYTES: usize = 1024;
 
@@ -19,16 +21,17 @@ const MAX_NOTE_BYTES: usize = 1024;
 pub struct Events {
     client: Client,
     reporter: Reporter,
+    metrics: Metrics,
 }
 
 impl Events {
-    /// Writes with this client, as this replica.
-    pub fn new(client: Client, identity: &str) -> Self {
+    /// Writes with this client, as this replica, and counts.
+    pub fn new(client: Client, identity: &str, metrics: Metrics) -> Self {
         let reporter = Reporter {
             controller: REPORTING_CONTROLLER.to_owned(),
             instance: Some(identity.chars().take(128).collect()),
         };
-        Self { client, reporter }
+        Self { client, reporter, metrics }
     }
 
     /// Tells of something that happened to a request.
@@ -67,6 +70,7 @@ impl Events {
             action: reason.action().to_owned(),
             secondary: related,
         };
+        self.metrics.told(reason);
         let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
         if let Err(error) = recorder.publish(&event, &request.object_ref(&())).await {
             tracing::warn!(request = request.node_name(), reason = reason.as_str(), %error, "an Event could not be written");
@@ -100,7 +104,7 @@ mod tests {
                 http::Response::builder().body(kube::client::Body::from(body)).map_err(tower::BoxError::from)
             }
         });
-        let events = Events::new(Client::new(service, "default"), "replica");
+        let events = Events::new(Client::new(service, "default"), "replica", Metrics::new());
         let request = crate::plan::tests::request("worker-7", &serde_json::json!({}));
         for name in ["csr-1", "csr-2"] {
             let csr =

@@ -184,6 +184,8 @@ pub enum Step {
     },
     /// Take the token's signature out of cluster-info.
     Unsign,
+    /// Take over what is known of the machine whose Node is there.
+    Adopt,
     /// Delete the Node that the request replaces.
     Displace,
     /// Set the finalizer.
@@ -240,6 +242,7 @@ impl Step {
             Self::DeleteCommand => "DeleteCommand",
             Self::NoteNode { .. } => "NoteNode",
             Self::Unsign => "Unsign",
+            Self::Adopt => "Adopt",
             Self::Displace => "Displace",
             Self::Hold => "Hold",
             Self::Release { .. } => "Release",
@@ -257,7 +260,8 @@ impl Step {
 ///
 /// A request that asks to be held is held before anything is done that would have to be undone. Certificate requests come
 /// next, since a machine waits for them; then another try that somebody asks for; then what
-/// a registered Node needs and no longer needs; then a Node that makes room; then the credential.
+/// a registered Node needs and no longer needs; then a Node that is the machine's already, or makes room; then the
+/// credential.
 pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
     if !observed.role_supported() {
         return None;
@@ -272,6 +276,7 @@ pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
         .or_else(|| certificates::step(observed))
         .or_else(|| retry::step(observed))
         .or_else(|| node::step(observed))
+        .or_else(|| node::adopt(observed))
         .or_else(|| node::displace(observed))
         .or_else(|| credential::step(observed))
 }

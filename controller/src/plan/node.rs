@@ -66,6 +66,21 @@ fn made_since(node: &NodeEntry, time: UnixSeconds) -> bool {
     node.created_at >= time
 }
 
+/// Whether the Node that is there is the machine's own already.
+///
+/// It is if the certificate with which it was made was issued for the very key that this request pins, under an earlier
+/// request that is gone. Nothing has to be asked for or issued then. A request that names the Node in
+/// `replacesNodeUID` wants the machine to join anew instead.
+pub(super) fn adopt(observed: &Observed<'_>) -> Option<Step> {
+    let node = observed.node?;
+    let former =
+        observed.former.filter(|former| former.machine.is_some() && former.node_uid.as_ref() == Some(&node.uid))?;
+    let issued = former.chosen.as_ref().is_some_and(|chosen| chosen.issued);
+    let is_its_own =
+        observed.delivers_sealed() && pinned(observed).is_some() && pinned(observed) == former_key(observed);
+    (observed.record.is_none() && issued && is_its_own && !is_to_be_replaced(observed)).then_some(Step::Adopt)
+}
+
 /// Whether a Node that is in the way makes room now.
 ///
 /// That very Node, and only once the machine is there that takes its place: a slip in a request must not cost a node that

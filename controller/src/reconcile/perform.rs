@@ -120,6 +120,7 @@ pub(super) async fn perform(
         }
         Step::Retry { value, attempt, failed } => visit.retry(value, *attempt, failed).await?,
         Step::IgnoreRetry { value, why } => visit.ignore_retry(value, why).await?,
+        Step::Adopt => visit.adopt().await?,
         Step::Displace => visit.displace().await?,
         Step::Hold => visit.hold(true).await?,
         Step::Release { uncleaned } => visit.release(*uncleaned).await?,
@@ -267,6 +268,29 @@ impl<'a> Visit<'a> {
         let note = format!("Node {} was drained and is deleted", self.node_name);
         self.context.events.tell(self.request, EventReason::NodeRemoved, &note).await;
         self.log(None, None);
+        Ok(())
+    }
+
+    /// Takes over what is known of the machine whose Node is there.
+    async fn adopt(&self) -> Result<(), ActError> {
+        let former = self.snapshot.former().ok_or_else(|| self.missing("the record of the earlier request"))?;
+        let adopted = former.adopted(self.request.uid(), now());
+        let record = Record { retry: plan::asked_to_retry(self.request), ..adopted };
+        self.context.records.write(&record).await?;
+        let key = record.machine.as_ref().map(|machine| machine.public_key.to_string()).unwrap_or_default();
+        let note = format!(
+            "Node {} (UID {}) is of the machine with key {key}, which joined with the request of UID {}; this request \
+             goes on with it, and nothing was issued",
+            self.node_name,
+            record.node_uid.as_deref().unwrap_or_default(),
+            former.request_uid
+        );
+        self.context.events.tell(self.request, EventReason::NodeAdopted, &note).await;
+        // What is more than kept is taken apart by the sweep.
+        if former.kept_for().is_some() {
+            self.context.records.delete(former).await?;
+        }
+        self.log(Some(&key), None);
         Ok(())
     }
 

@@ -119,6 +119,9 @@ event_reasons! {
     OldNodeDeleted Normal by "BindMachine"
         "The Node that the request's replacesNodeUID names was deleted, since the machine is there that replaces it; the note has the keys of both machines."
         next "See that the old machine is away: its certificate is good until it ends.";
+    NodeAdopted Normal by "BindMachine"
+        "The Node of this name came of an earlier request, which is gone, and its machine has the key that this request pins: the request goes on with it, and nothing was issued."
+        next "Nothing to do.";
     Joined Normal by "WatchNode"
         "The node is Ready for the first time."
         next "Nothing to do.";

@@ -175,6 +175,9 @@ reasons! {
     TokenRemoved on [CredentialIssued]
         "The bootstrap token has served, and was removed together with its signature."
         next "Nothing to do.";
+    NodeAdopted on [CredentialIssued]
+        "The machine with the pinned key is this node already, since an earlier request; no token was made."
+        next "Nothing to do. To have the machine join anew, delete its Node.";
     WaitingForAgent on [ClientCertificateIssued, Ready]
         "The credential is in place, and the machine has not taken it up yet."
         next "See on the machine what it waits for: join-agent status, or journalctl -u join-agent.";

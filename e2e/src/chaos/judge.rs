@@ -193,12 +193,17 @@ pub fn is_progress(reason: Reason) -> bool {
 fn may_say(kind: Kind, reason: Reason) -> bool {
     let api_server_was_hit = matches!(kind, Kind::Kill(Victim::ApiServer | Victim::Etcd) | Kind::EtcdFull);
     let signer_was_hit = api_server_was_hit || kind == Kind::Kill(Victim::ControllerManager);
+    let kubelet_was_hit = matches!(kind, Kind::MachineDiskFull | Kind::Kill(Victim::Kubelet | Victim::Containerd));
     match reason {
         // The agent says what it saw; each of these faults can be seen from the machine.
         Reason::PreflightFailed | Reason::AgentFailed => kind != Kind::ControllerClock,
         Reason::SignerMissing => signer_was_hit || kind == Kind::ControllerClock,
         Reason::SignatureMissing => signer_was_hit || kind == Kind::Kill(Victim::Controller),
         Reason::APIServerError => api_server_was_hit,
+        Reason::MachineNotWritable => kind == Kind::MachineDiskFull,
+        // A kubelet cannot come up without a disk or a runtime, and waits for an API server that it does not reach.
+        Reason::KubeletNotStarted => kubelet_was_hit,
+        Reason::KubeletUnhealthy => kubelet_was_hit || api_server_was_hit || kind == Kind::Cut,
         Reason::ClockSkew => kind == Kind::AgentClock,
         Reason::TokenExpired => kind == Kind::ControllerClock,
         other => is_progress(other),
@@ -369,6 +374,16 @@ mod tests {
         seen.reasons = [Reason::WaitingForAgent, Reason::TokenExpired].into();
         seen.certificates = 0;
         assert_eq!(violations(&fault(Kind::ControllerClock), &seen), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_full_disk_does_is_believed_there_alone() {
+        for reason in [Reason::MachineNotWritable, Reason::KubeletNotStarted, Reason::KubeletUnhealthy] {
+            let mut seen = well();
+            seen.reasons.insert(reason);
+            assert_eq!(violations(&fault(Kind::MachineDiskFull), &seen), Vec::<String>::new());
+            assert_eq!(violations(&fault(Kind::Kill(Victim::Controller)), &seen).len(), 1, "{reason}");
+        }
     }
 
     #[test]

@@ -51,11 +51,7 @@ pub fn find(suite: &Suite, name: &str, since: Instant, failure: &Failure<'_>) ->
         in_condition(suite, name, condition, row, since, failure.names)?;
         println!("{reason}: in the request after {:?}", since.elapsed());
         wait_until(&format!("the metric to have {reason}"), left(row, since), || {
-            let label = format!("{{condition=\"{condition}\",reason=\"{reason}\"}}");
-            let text = metrics(suite).map_err(|failure| failure.message().unwrap_or_default().to_owned())?;
-            let mut lines = text.lines().filter(|line| line.starts_with("join_operator_requests{"));
-            let counts = |line: &str| line.contains(&label) && !line.ends_with(" 0");
-            if lines.clone().any(counts) { Ok(()) } else { Err(lines.by_ref().collect::<Vec<_>>().join("\n")) }
+            counts(suite, &format!("join_operator_requests{{condition=\"{condition}\",reason=\"{reason}\"}}"))
         })?;
     }
     if let Some(machine) = failure.machine {
@@ -63,6 +59,9 @@ pub fn find(suite: &Suite, name: &str, since: Instant, failure: &Failure<'_>) ->
     }
     if let Some(event) = failure.event {
         in_event(suite, name, event, row, since, failure.names)?;
+        wait_until(&format!("the metric to count the Event {event}"), left(row, since), || {
+            counts(suite, &format!("join_operator_events_total{{reason=\"{event}\"}}"))
+        })?;
     }
     println!("{reason}: everywhere after {:?}", since.elapsed());
     // Last, since it starts a program.
@@ -129,6 +128,15 @@ pub fn njr_status(suite: &Suite, name: &str) -> Result<String, Failed> {
     let mut njr = suite.lab().control_plane_command(&binaries()?.join("kubectl-njr"))?;
     let output = njr.args(["status", name]).env("KUBECONFIG", "/etc/kubernetes/admin.conf").output()?;
     Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// Whether a series is there and not 0; all series of its metric if not.
+fn counts(suite: &Suite, series: &str) -> Result<(), String> {
+    let text = metrics(suite).map_err(|failure| failure.message().unwrap_or_default().to_owned())?;
+    let metric = series.split_once('{').map_or(series, |(metric, _)| metric);
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(metric)).collect();
+    let is_there = lines.iter().any(|line| line.starts_with(series) && !line.ends_with(" 0"));
+    if is_there { Ok(()) } else { Err(lines.join("\n")) }
 }
 
 /// The metrics as the suite's controller serves them.

@@ -65,7 +65,7 @@ pub fn each_trouble_of_a_kubelet_is_told_until_it_is_mended(suite: &Suite) -> Re
     let other_address = Failure {
         seen: "the Node has an address that was not asked for",
         condition: Some(ConditionType::NodeRegistered),
-        machine: None,
+        machine: Some(&machine),
         event: Some("NodeAddressMismatch"),
         names: &[&address, "192.0.2.99", "node-ip"],
     };
@@ -73,7 +73,7 @@ pub fn each_trouble_of_a_kubelet_is_told_until_it_is_mended(suite: &Suite) -> Re
     let not_ready = Failure {
         seen: "the Node is not Ready, for example without a network plugin",
         condition: Some(ConditionType::Ready),
-        machine: None,
+        machine: Some(&machine),
         event: Some("NodeNotReady"),
         names: &["KubeletNotReady", "NetworkPluginNotReady"],
     };

@@ -45,6 +45,8 @@ pub fn request_after_the_machine(suite: &Suite) -> Result<(), Failed> {
     suite.wait_for(machine.name(), ConditionType::CredentialIssued, "True", Reason::TokenRemoved)?;
     assert_eq!(suite.join_tokens()?, Vec::<String>::new());
 
+    let log = machine.journal("join-agent.service")?;
+    assert!(!log.contains(Reason::ControllerSilent.as_str()), "a controller that answers is not silent: {log}");
     runs_a_pod(suite, machine.name())?;
     no_secret_is_left_on_the_machine(suite, machine.name())
 }

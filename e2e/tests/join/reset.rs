@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use join_crds::{ConditionType, Reason};
+use join_crds::vocabulary::LABEL_NODE_UID;
+use join_crds::{AgentStep, ConditionType, NodeJoinRequest, Reason};
 use join_e2e::lab::{Machine, images, wait_until};
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, ResourceExt};
 use libtest_mimic::Failed;
 
 use super::kubeadm;
@@ -191,8 +192,8 @@ pub fn a_machine_of_kubeadm_is_reset_on_demand_only(suite: &Suite) -> Result<(),
     Ok(())
 }
 
-/// A request that is deleted and made again asks the same machine to join anew, once the old Node is gone; nobody does
-/// anything on the machine.
+/// A request that is deleted and made again is its node's again, as long as it pins the same machine; and it asks the
+/// machine to join anew, once the Node is gone. Nobody does anything on the machine.
 pub fn a_request_made_again_rejoins_the_machine(suite: &Suite) -> Result<(), Failed> {
     let name = "again-1";
     let machine = suite.machine(name)?;
@@ -208,15 +209,43 @@ pub fn a_request_made_again_rejoins_the_machine(suite: &Suite) -> Result<(), Fai
             if matches!(found, Ok(None)) { Ok(()) } else { Err(format!("{found:?}")) }
         })?)
     };
-    // As long as the Node is there, its name is taken, whoever asks.
-    let other = format!("sha256:{}", "0".repeat(64));
-    for asked in [other.as_str(), pin.as_str()] {
+    let make_again = |key: &str| {
         delete_request()?;
-        suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"publicKeyHash": asked}}))?;
-        suite.wait_for(name, ConditionType::NodeRegistered, "False", Reason::NodeAlreadyExists)?;
+        suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"publicKeyHash": key}}))
+    };
+    let uid = suite.block_on(nodes.get(name))?.uid();
+    // As long as the Node is there, its name is taken for every other machine.
+    make_again(&format!("sha256:{}", "0".repeat(64)))?;
+    suite.wait_for(name, ConditionType::NodeRegistered, "False", Reason::NodeAlreadyExists)?;
+    // For its own, twice: what the controller knows of it outlives the first as well.
+    for _ in 0..2 {
+        let request = make_again(&pin)?;
+        suite.wait_for(name, ConditionType::CredentialIssued, "True", Reason::NodeAdopted)?;
+        suite.wait_for(name, ConditionType::Ready, "True", Reason::Joined)?;
+        let is_followed = |request: &NodeJoinRequest| {
+            let agent = request.status.as_ref().and_then(|status| status.agent.as_ref());
+            agent.is_some_and(|agent| agent.step == AgentStep::Joined && !agent.checks.is_empty())
+        };
+        suite.wait(&suite.requests_api(), name, "the agent to follow the new request", is_followed)?;
+        let records: Api<Secret> = Api::namespaced(suite.client(), join_e2e::operator::NAMESPACE);
+        let own = join_crds::vocabulary::record_name(request.uid());
+        wait_until("one record to tell of the Node", PATIENCE, || {
+            let of_node =
+                ListParams::default().labels(&format!("{LABEL_NODE_UID}={}", uid.clone().unwrap_or_default()));
+            let found = suite.block_on(records.list(&of_node)).map_err(|error| error.to_string())?;
+            let names: Vec<String> = found.items.iter().map(ResourceExt::name_any).collect();
+            if names == [own.clone()] { Ok(()) } else { Err(format!("{names:?}, expected {own}")) }
+        })?;
     }
+    assert_eq!(suite.join_tokens()?, Vec::<String>::new());
+    assert_eq!(suite.block_on(nodes.get(name))?.uid(), uid, "the Node was made anew");
     assert!(is_active(&machine, "kubelet.service"), "the kubelet of a Node that is there was stopped");
+    let unchanged = machine.run(&["readlink", "/var/lib/kubelet/pki/kubelet-client-current.pem"])?.stdout;
+    assert_eq!(before, unchanged, "another certificate was issued");
+    // A request that is made when its Node is gone asks the machine to join anew.
+    delete_request()?;
     suite.block_on(nodes.delete(name, &DeleteParams::default()))?;
+    suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"publicKeyHash": pin}}))?;
     suite.wait_until_joined(name)?;
     let after = machine.run(&["readlink", "/var/lib/kubelet/pki/kubelet-client-current.pem"])?.stdout;
     assert_ne!(before, after, "the machine has the old certificate still");

@@ -146,6 +146,13 @@ fn credential_issued(observed: &Observed<'_>) -> Told {
     let Some(token) = record.unspent() else {
         return match &record.token {
             Some(token) => Told::yes(Reason::TokenRemoved, format!("token {} has served and was removed", token.id)),
+            None if record.node_uid.is_some() => Told::yes(
+                Reason::NodeAdopted,
+                format!(
+                    "the machine is node {} already, since an earlier request; no token was made",
+                    record.node_name
+                ),
+            ),
             None => Told::not_yet(),
         };
     };

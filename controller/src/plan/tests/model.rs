@@ -436,6 +436,7 @@ impl Model {
             Step::Drain => self.memory.drained = Some(Drained { at: self.now, left: self.pods_left.clone() }),
             Step::NoteDrained => self.record.as_mut().unwrap().drained_at = Some(self.now),
             Step::DeleteNode | Step::Displace => self.node = None,
+            Step::Adopt => self.record = Some(self.former.as_ref().unwrap().adopted(&uid, self.now)),
             Step::Retry { value, attempt, .. } => {
                 self.record = self.record.take().map(|record| record.retried(value, *attempt, self.now));
             }

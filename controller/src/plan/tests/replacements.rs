@@ -1,13 +1,16 @@
 //! A Node that is in the way: refused with the keys of both machines, or replaced.
 
+use std::collections::BTreeSet;
+
 use join_crds::vocabulary::{ConditionType, Reason};
 use join_trust::names::NodeName;
 use join_trust::pin::PublicKeyPin;
+use join_trust::sealing::SealingKey;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::model::{Machine, Model, NODE};
-use crate::record::{Chosen, Record};
+use crate::record::{self, Chosen, Record};
 
 const OLD: &str = "0b5c3f6e-0000-4000-8000-00000000000a";
 
@@ -29,7 +32,11 @@ fn former(key: PublicKeyPin) -> Record {
         issued: true,
     };
     let record = Record::new("another-request", NodeName::parse(NODE).unwrap(), 1);
-    Record { chosen: Some(chosen), node_uid: Some(OLD.to_owned()), ..record }
+    let sealing_key = SealingKey::generate().unwrap().public();
+    let addresses = BTreeSet::from([[192, 0, 2, 17].into()]);
+    let machine =
+        record::Machine { public_key: key, sealing_key, announcement: "nodejoin-machine-a".to_owned(), addresses };
+    Record { machine: Some(machine), chosen: Some(chosen), node_uid: Some(OLD.to_owned()), ..record }
 }
 
 fn message(model: &Model) -> String {
@@ -99,15 +106,66 @@ fn the_machines_own_node_is_never_deleted() {
 }
 
 #[test]
-fn a_machine_that_is_the_node_itself_joins_anew() {
+fn a_machine_that_is_the_node_itself_joins_anew_when_the_request_names_its_node() {
+    let machine = Machine::new();
+    let mut model = beside(&machine, Some(OLD));
+    model.former = Some(former(machine.key.pin()));
+    assert_eq!(model.visit(), ["Displace"]);
+    assert_eq!(model.summary(), (Reason::WaitingForMachine, false));
+}
+
+/// A request that was deleted and made again goes on with its machine's Node: nothing is made, asked for or issued.
+#[test]
+fn a_request_made_again_adopts_the_node_of_its_machine() {
     let machine = Machine::new();
     let mut model = beside(&machine, None);
     model.former = Some(former(machine.key.pin()));
+    assert_eq!(model.visit(), ["Adopt"]);
+    assert_eq!(model.summary(), (Reason::NodeNotReady, false));
+    assert_eq!(model.condition(ConditionType::CredentialIssued), ("True".to_owned(), Reason::NodeAdopted));
+    assert_eq!(model.condition(ConditionType::ClientCertificateIssued).1, Reason::CertificateIssued);
+    assert_eq!(model.condition(ConditionType::NodeRegistered).1, Reason::NodeRegistered);
+    let status = model.request.status.clone().unwrap();
+    assert_eq!(status.machine.map(|machine| machine.public_key_hash), Some(machine.pin()));
+    assert_eq!((status.credential, status.sealed_credentials), (None, None));
+    // A controller that starts again, and a machine that announces itself again, change nothing.
+    model.restart();
+    model.announce(&machine);
+    model.become_ready();
     assert_eq!(model.visit(), [""; 0]);
-    assert!(message(&model).contains("which is the one that this request is for"), "{}", message(&model));
-    model.request.spec.replaces_node_uid = Some(OLD.to_owned());
-    assert_eq!(model.visit(), ["Displace"]);
-    assert_eq!(model.summary(), (Reason::WaitingForMachine, false));
+    assert_eq!(model.summary(), (Reason::Joined, false));
+    assert!(model.tokens.is_empty() && model.approved.is_empty());
+    // Its Node is this request's from then on.
+    model.node = None;
+    model.visit();
+    assert_eq!(model.summary(), (Reason::NodeDeleted, true));
+}
+
+/// Only the machine's own Node is adopted, and only if the request says beforehand which machine that is.
+#[rstest]
+#[case::another_key(json!({}), |former: &mut Record| {
+    former.chosen.as_mut().unwrap().public_key = PublicKeyPin::of_spki(b"another");
+})]
+#[case::of_another_node(json!({}), |former: &mut Record| former.node_uid = Some("another".to_owned()))]
+#[case::not_issued(json!({}), |former: &mut Record| former.chosen.as_mut().unwrap().issued = false)]
+#[case::nothing_chosen(json!({}), |former: &mut Record| former.chosen = None)]
+#[case::joined_by_kubeadm(json!({}), |former: &mut Record| former.machine = None)]
+#[case::first_use(json!({ "machine": { "trust": "FirstUse" } }), |_: &mut Record| {})]
+#[case::for_kubeadm(json!({ "machine": { "trust": "FirstUse" }, "delivery": "Token" }), |_: &mut Record| {})]
+fn no_other_node_is_adopted(#[case] spec: Value, #[case] change: impl FnOnce(&mut Record)) {
+    let machine = Machine::new();
+    let mut spec = spec;
+    if spec.get("machine").is_none() {
+        spec["machine"] = json!({ "publicKeyHash": machine.pin() });
+    }
+    let mut model = Model::new(&spec);
+    model.register(OLD);
+    let mut record = former(machine.key.pin());
+    change(&mut record);
+    model.former = Some(record);
+    model.announce(&machine);
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.summary(), (Reason::NodeAlreadyExists, true));
 }
 
 /// The API server refuses such requests; one that is there all the same costs no Node.

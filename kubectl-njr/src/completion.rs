@@ -23,7 +23,12 @@ fn script(shell: Shell) -> Result<String, output::Error> {
     let mut text = Vec::new();
     // By the name of the file: what completes `kubectl njr` is kubectl's own script, which asks no plugin's.
     clap_complete::generate(shell, &mut Cli::command().bin_name("kubectl-njr"), "kubectl-njr", &mut text);
-    String::from_utf8(text).map_err(|error| output::Error::Encode { format: "a script", reason: error.to_string() })
+    let text = String::from_utf8(text)
+        .map_err(|error| output::Error::Encode { format: "a script", reason: error.to_string() })?;
+    // For a program with a hyphen in its name the library writes one name where it finds out which command was typed and
+    // another one where it lists what that command takes (https://github.com/clap-rs/clap/issues/6421): nothing would be
+    // completed after a command. Without the mistake there is nothing to replace.
+    Ok(if shell == Shell::Bash { text.replace("kubectl__subcmd__njr", "kubectl__njr") } else { text })
 }
 
 #[cfg(test)]

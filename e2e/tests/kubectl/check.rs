@@ -1,9 +1,6 @@
 //! `check` and the controller's own check, on a cluster that is well and on one that is broken for real.
 
 use join_e2e::suite::binaries;
-use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use kube::Api;
-use kube::api::{DeleteParams, ListParams};
 use libtest_mimic::Failed;
 
 use crate::snapshot::Outcome;
@@ -24,9 +21,13 @@ fn settle(suite: &Suite) -> Result<(), Failed> {
         if holder.is_empty() { Err("nobody holds it".to_owned()) } else { Ok(holder) }
     })?;
     suite.stands_for("<holder>", &holder);
-    let api: Api<CertificateSigningRequest> = Api::all(suite.client());
-    suite.block_on(api.delete_collection(&DeleteParams::default(), &ListParams::default()))?;
     Ok(())
+}
+
+/// Waits until the cluster is well.
+pub fn make_well(suite: &Suite) -> Result<(), Failed> {
+    settle(suite)?;
+    until_well(suite).map(drop)
 }
 
 /// Runs a check until it comes to what is expected; what a cluster still does of itself then settles.

@@ -1,14 +1,17 @@
-//! `kubectl njr` on a real cluster: each command in the good case, the empty case and bad ones, with its output.
+//! `kubectl njr` on a real cluster: each command in the good case, the empty case and bad ones (`cases`), and what
+//! several commands come to together, with their output.
 //!
 //! A harness of its own, since the tests share a lab. What a command printed is compared with a file in `snapshots/`,
 //! after ages, tokens and hashes have been replaced by words; `UPDATE=1` writes the files anew.
 
+mod cases;
 mod check;
 mod doctor;
 mod enrollment;
 mod machines;
 mod others;
 mod rights;
+mod scenes;
 mod snapshot;
 mod status;
 mod support;
@@ -25,8 +28,6 @@ type Test = fn(&Suite) -> Result<(), Failed>;
 
 /// Every test, in the order in which they run. Each begins without tokens, announcements and requests.
 const TESTS: &[(&str, Test)] = &[
-    ("versions_hashes_and_scripts", others::versions_hashes_and_scripts),
-    ("versions_hashes_and_scripts_that_cannot_be_told", others::versions_hashes_and_scripts_that_cannot_be_told),
     ("an_unreachable_cluster_is_told", others::an_unreachable_cluster_is_told),
     ("the_enrollment_file_joins_a_machine", enrollment::the_enrollment_file_joins_a_machine),
     ("enrollment_works_without_bootstrapsigner", enrollment::enrollment_works_without_bootstrapsigner),
@@ -38,7 +39,6 @@ const TESTS: &[(&str, Test)] = &[
     ("create_makes_a_request_of_flags", machines::create_makes_a_request_of_flags),
     ("tokens_are_listed_as_kubeadm_lists_them", tokens::tokens_are_listed_as_kubeadm_lists_them),
     ("tokens_are_made_and_deleted", tokens::tokens_are_made_and_deleted),
-    ("the_join_command_of_a_request", tokens::the_join_command_of_a_request),
     ("a_cluster_that_is_well_passes", check::a_cluster_that_is_well_passes),
     ("a_binding_that_is_gone_is_told_and_mended", check::a_binding_that_is_gone_is_told_and_mended),
     ("a_changed_policy_is_told", check::a_changed_policy_is_told),
@@ -48,7 +48,6 @@ const TESTS: &[(&str, Test)] = &[
     ("a_fresh_cluster_has_kubeadms_own_weakness", doctor::a_fresh_cluster_has_kubeadms_own_weakness),
     ("a_token_that_never_ends_is_told_and_removed", doctor::a_token_that_never_ends_is_told_and_removed),
     ("wide_bindings_are_told_and_removed", doctor::wide_bindings_are_told_and_removed),
-    ("nothing_announced_and_requested", status::nothing_announced_and_requested),
     ("two_machines_of_one_name_are_stalled", status::two_machines_of_one_name_are_stalled),
     ("a_join_is_followed_until_it_is_ready", status::a_join_is_followed_until_it_is_ready),
     ("roles_are_enough_for_what_is_theirs", rights::roles_are_enough_for_what_is_theirs),
@@ -56,17 +55,25 @@ const TESTS: &[(&str, Test)] = &[
 
 fn main() -> anyhow::Result<ExitCode> {
     let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
-    let trials = TESTS
-        .iter()
-        .map(|(name, test)| {
-            let shared = Arc::clone(&shared);
-            Trial::test(*name, move || run(&shared, name, *test))
-        })
-        .collect();
+    let mut trials = vec![Trial::test("every_command_has_its_cases", cases::every_command_has_them)];
+    for command in cases::commands() {
+        let shared = Arc::clone(&shared);
+        let name = format!("cases_of_{}", command.replace([' ', '-'], "_"));
+        let test = move |suite: &Suite| cases::are_as_shown(suite, command);
+        trials.push(Trial::test(name.clone(), move || run(&shared, &name, test)));
+    }
+    for (name, test) in TESTS {
+        let shared = Arc::clone(&shared);
+        trials.push(Trial::test(*name, move || run(&shared, name, test)));
+    }
     in_turns(trials)
 }
 
-fn run(shared: &Mutex<Option<Suite>>, name: &str, test: Test) -> Result<(), Failed> {
+fn run(
+    shared: &Mutex<Option<Suite>>,
+    name: &str,
+    test: impl FnOnce(&Suite) -> Result<(), Failed>,
+) -> Result<(), Failed> {
     let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
     let suite = match &mut *slot {
         Some(suite) => suite,

@@ -6,6 +6,9 @@ use std::path::Path;
 use libtest_mimic::Failed;
 use regex::Regex;
 
+/// A token with its secret.
+const TOKEN: &str = r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b";
+
 /// What one run of a command came to.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -39,8 +42,8 @@ impl Outcome {
     }
 }
 
-/// Compares outcomes with `snapshots/<name>.txt`. `known` are texts of this run, each with the word that stands for it.
-pub fn compare(name: &str, outcomes: &[&Outcome], known: &[(String, String)]) -> Result<(), Failed> {
+/// What a snapshot shows of outcomes. `known` are texts of this run, each with the word that stands for it.
+pub fn shown(outcomes: &[&Outcome], known: &[(String, String)]) -> Result<String, Failed> {
     let mut text = String::new();
     for outcome in outcomes {
         // Writing to a String does not fail.
@@ -51,7 +54,11 @@ pub fn compare(name: &str, outcomes: &[&Outcome], known: &[(String, String)]) ->
         let code = outcome.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         let _ = writeln!(text, "--- exit code {code}\n");
     }
-    let text = normalised(text, known)?;
+    normalised(text, known)
+}
+
+/// Compares a text with `snapshots/<name>.txt`.
+pub fn compare_text(name: &str, text: &str) -> Result<(), Failed> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubectl/snapshots").join(name).with_extension("txt");
     if std::env::var_os("UPDATE").is_some() {
         path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
@@ -65,12 +72,17 @@ pub fn compare(name: &str, outcomes: &[&Outcome], known: &[(String, String)]) ->
     Err(format!("{} differs; run with UPDATE=1 if this is meant. Seen:\n{text}", path.display()).into())
 }
 
+/// The whole tokens, with their secrets, in a text.
+pub fn tokens(text: &str) -> Result<Vec<String>, Failed> {
+    Ok(Regex::new(TOKEN)?.find_iter(text).map(|found| found.as_str().to_owned()).collect())
+}
+
 fn normalised(mut text: String, known: &[(String, String)]) -> Result<String, Failed> {
     for (value, word) in known {
         text = text.replace(value, word);
     }
     for (pattern, word) in [
-        (r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b", "<token>"),
+        (TOKEN, "<token>"),
         (r"\bbootstrap-token-[a-z0-9]{6}\b", "bootstrap-token-<id>"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<uid>"),
@@ -80,6 +92,7 @@ fn normalised(mut text: String, known: &[(String, String)]) -> Result<String, Fa
         // An age in a column, and in a sentence.
         (r"  \d+[smh](\d+[ms])?(   +|\n)", "  <age>$2"),
         (r"\b\d+[smh](\d+[ms])? ago", "<age> ago"),
+        (r"\bends in \d+[smh](\d+[ms])?", "ends in <time>"),
     ] {
         text = Regex::new(pattern)?.replace_all(&text, word).into_owned();
     }

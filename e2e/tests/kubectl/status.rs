@@ -4,19 +4,6 @@ use libtest_mimic::Failed;
 
 use crate::support::Suite;
 
-pub fn nothing_announced_and_requested(suite: &Suite) -> Result<(), Failed> {
-    let absent = suite.njr(&["status", "worker-9"])?.with_code(1)?;
-    suite.announce("worker-9", "key")?;
-    let announced = suite.njr(&["status", "worker-9"])?.good()?;
-    suite.operator().apply(&request("worker-8", &serde_json::json!({"trust": "FirstUse"})))?;
-    suite.wait("the controller to look at the request", || {
-        let reason = suite.reason("worker-8", "Ready").map_err(|failure| format!("{failure:?}"))?;
-        if reason == "WaitingForMachine" { Ok(()) } else { Err(reason) }
-    })?;
-    let waiting = suite.njr(&["status", "worker-8"])?.good()?;
-    suite.snapshot("status-waiting", &[&absent, &announced, &waiting])
-}
-
 pub fn two_machines_of_one_name_are_stalled(suite: &Suite) -> Result<(), Failed> {
     suite.announce("worker-7", "first key")?;
     suite.announce("worker-7", "second key")?;

@@ -126,12 +126,22 @@ impl Suite {
         self.known.borrow_mut().push((value.to_owned(), word.to_owned()));
     }
 
-    /// Compares outcomes with the snapshot of that name.
-    pub fn snapshot(&self, name: &str, outcomes: &[&Outcome]) -> Result<(), Failed> {
+    /// A word with what it has in it spelled out that stands for something.
+    pub fn spelled_out(&self, word: &str) -> String {
+        self.known.borrow().iter().fold(word.to_owned(), |word, (value, short)| word.replace(short, value))
+    }
+
+    /// What a snapshot shows of outcomes.
+    pub fn shown(&self, outcomes: &[&Outcome]) -> Result<String, Failed> {
         let mut known = self.known.borrow().clone();
         known.push((self.operator().ca_pin()?, "<ca>".to_owned()));
         known.push((self.binaries.display().to_string(), "<folder>".to_owned()));
-        snapshot::compare(name, outcomes, &known)
+        snapshot::shown(outcomes, &known)
+    }
+
+    /// Compares outcomes with the snapshot of that name.
+    pub fn snapshot(&self, name: &str, outcomes: &[&Outcome]) -> Result<(), Failed> {
+        snapshot::compare_text(name, &self.shown(outcomes)?)
     }
 
     /// A machine with an agent and this configuration file, which has joined when its request says so.
@@ -162,12 +172,17 @@ impl Suite {
 
     /// Makes an object with the announcements' signer, whatever is in it.
     pub fn create_announcement(&self, object: &str, request: Vec<u8>) -> Result<(), Failed> {
-        let groups = [GROUP_ENROLL, BOOTSTRAPPERS_GROUP, AUTHENTICATED_GROUP];
         let object = csr(object, SIGNER_MACHINE, &announcement::USAGES, request);
+        self.create_csr("abcdef", GROUP_ENROLL, &object)
+    }
+
+    /// Makes a certificate request as the holder of a token of that group would.
+    pub fn create_csr(&self, token: &str, group: &str, object: &CertificateSigningRequest) -> Result<(), Failed> {
+        let user = format!("system:bootstrap:{token}");
+        let groups = [group, BOOTSTRAPPERS_GROUP, AUTHENTICATED_GROUP];
         self.block_on(async {
-            let client =
-                self.lab.client_as("system:bootstrap:abcdef", &groups).await.map_err(|error| error.to_string())?;
-            let created = Api::all(client).create(&PostParams::default(), &object).await;
+            let client = self.lab.client_as(&user, &groups).await.map_err(|error| error.to_string())?;
+            let created = Api::all(client).create(&PostParams::default(), object).await;
             created.map(|_: CertificateSigningRequest| ()).map_err(|error| error.to_string())
         })
         .map_err(Failed::from)
@@ -192,12 +207,11 @@ impl Suite {
         }
         let (all, now) = (ListParams::default(), DeleteParams::default());
         let tokens = ListParams::default().fields("type=bootstrap.kubernetes.io/token");
-        let announcements = ListParams::default().fields(&format!("spec.signerName={SIGNER_MACHINE}"));
         let client = self.client();
         self.block_on(async {
             Api::<NodeJoinRequest>::all(client.clone()).delete_collection(&now, &all).await?;
             Api::<Node>::all(client.clone()).delete_collection(&now, &all).await?;
-            Api::<CertificateSigningRequest>::all(client.clone()).delete_collection(&now, &announcements).await?;
+            Api::<CertificateSigningRequest>::all(client.clone()).delete_collection(&now, &all).await?;
             Api::<Secret>::namespaced(client, KUBE_SYSTEM).delete_collection(&now, &tokens).await.map(drop)
         })?;
         // The controller takes away what belonged to the requests.

@@ -75,20 +75,3 @@ pub fn tokens_are_made_and_deleted(suite: &Suite) -> Result<(), Failed> {
     let typo = crate::snapshot::Outcome { line: "token delete <id>.<most of the secret>".to_owned(), ..typo };
     suite.snapshot("token", &[&created, &line, &useless, &bad_group, &dry, &deleted, &gone, &typo])
 }
-
-pub fn the_join_command_of_a_request(suite: &Suite) -> Result<(), Failed> {
-    let nobody = suite.njr(&["join-command", "worker-1"])?.with_code(1)?;
-    suite.njr(&["create", "worker-1", "--first-use", "--delivery", "token"])?.good()?;
-    let line = suite.wait("the join command", || {
-        let printed = suite.njr(&["join-command", "worker-1"]).map_err(|failure| format!("{failure:?}"))?;
-        if printed.code == Some(0) { Ok(printed) } else { Err(format!("{printed:?}")) }
-    })?;
-    suite.njr(&["create", "worker-2", "--first-use"])?.good()?;
-    let sealed = suite.njr(&["join-command", "worker-2"])?.with_code(1)?;
-    suite.wait("the request to say that its token is there", || {
-        let seen = suite.reason("worker-1", "CredentialIssued").map_err(|failure| format!("{failure:?}"))?;
-        if seen == "TokenIssued" { Ok(()) } else { Err(seen) }
-    })?;
-    let elsewhere = suite.njr(&["join-command", "worker-1", "--namespace", "default"])?.with_code(1)?;
-    suite.snapshot("join-command", &[&nobody, &line, &sealed, &elsewhere])
-}

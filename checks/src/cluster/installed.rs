@@ -55,7 +55,7 @@ fn schema_difference(installed: &CustomResourceDefinition) -> Result<Option<Stri
 pub(super) fn lease(facts: &Facts) -> Finding {
     const EXPECTED: &str = "a join-controller holds its lease";
     let pods = format!(
-        "kubectl -n {0} get pods; then kubectl -n {0} logs -l app.kubernetes.io/name=join-operator",
+        "kubectl -n {0} get pods; then kubectl -n {0} logs -l app.kubernetes.io/name=join-controller",
         word(&facts.namespace)
     );
     let failed = |observed: String| Finding::failed(ids::CONTROLLER_LEASE, EXPECTED, observed, pods.clone());

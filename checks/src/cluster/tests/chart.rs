@@ -5,7 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::scene;
+use crate::cluster::facts::Look;
 use crate::cluster::policies::{EXPECTED_JSON, Expected, difference};
+use crate::cluster::{Scope, check, ids};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
@@ -57,6 +60,19 @@ fn the_expected_policies_are_the_charts() {
     } else {
         assert_eq!(EXPECTED_JSON, text, "run the test again with UPDATE=1");
     }
+}
+
+/// The logs that a remedy names are those of the chart's pods: a label that no pod has would show none, and no error.
+#[test]
+fn the_pods_that_a_remedy_names_are_the_charts() {
+    let mut facts = scene::good();
+    facts.controller_lease = Look::Absent;
+    let report = check(&facts, Scope::Installed);
+    let finding = report.checks.iter().find(|finding| finding.id == ids::CONTROLLER_LEASE).unwrap();
+    let (_, label) = finding.remedy.as_deref().unwrap().rsplit_once("-l ").unwrap();
+    let label = label.replace('=', ": ");
+    let helpers = read("charts/join-operator/templates/_helpers.tpl");
+    assert!(helpers.contains(&format!("selectorLabels\" -}}}}\n{label}\n")), "no pod of the chart has {label}");
 }
 
 #[test]

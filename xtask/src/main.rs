@@ -10,6 +10,7 @@ mod fuzz;
 mod generate;
 mod image;
 mod lab;
+mod mutants;
 mod package;
 mod revision;
 mod sbom;
@@ -47,6 +48,8 @@ enum Command {
     /// Runs a real cluster in network namespaces
     #[command(subcommand)]
     Lab(lab::LabCommand),
+    /// Changes the policy on certificate requests in every small way, and runs its tests for each
+    Mutants,
     /// Makes the agent's Debian and RPM packages and the archives of the programs, with their checksums
     Package(package::PackageArguments),
     /// Runs every test: format, lints, licences, unit tests, and the end-to-end suites in a lab
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Lab(command) => lab::run(command),
+        Command::Mutants => mutants::run(),
         Command::Package(arguments) => package::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Generate => generate::write(),

@@ -26,6 +26,9 @@ pub const MDBOOK: Tool =
 /// Fuzzing with libFuzzer.
 pub const CARGO_FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2", features: &[] };
 
+/// Changes to the code that tests have to notice.
+pub const CARGO_MUTANTS: Tool = Tool { name: "cargo-mutants", version: "27.1.0", features: &[] };
+
 /// Debian packages.
 pub const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", features: &[] };
 /// RPM packages.

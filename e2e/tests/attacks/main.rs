@@ -3,6 +3,7 @@
 //! Attackers hold real credentials: the enrollment token, a join token out of its Secret, the certificate of a node, a
 //! ServiceAccount's token. Most of their machines are nothing but a key, which is all that the API server sees of one.
 
+mod admission;
 mod enrollment;
 mod insider;
 mod node;
@@ -44,6 +45,7 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         "a_stolen_controller_account_decides_machines_only",
         insider::a_stolen_controller_account_decides_machines_only,
     ),
+    (V1_37, "each_validation_is_missed_when_it_is_removed", admission::each_validation_is_missed_when_it_is_removed),
     (V1_37, "a_reader_of_everything_finds_no_secret", reader::a_reader_of_everything_finds_no_secret),
     (V1_37, "a_flood_of_announcements_stops_nobody", enrollment::a_flood_of_announcements_stops_nobody),
 ];

@@ -1,5 +1,6 @@
 //! Tests of the policy: each rule both ways, the incidents it was made of, and properties over mutated requests.
 
+mod details;
 mod hostile;
 mod incidents;
 mod mutations;

@@ -1,9 +1,16 @@
-//! `cargo xtask fuzz`: every fuzz target, a given number of executions each, and the page that records them.
+//! `cargo xtask fuzz`: every fuzz target until it has had its number of inputs, over as many runs as that takes, and the
+//! page that says so.
 
-use std::fmt::Write as _;
+mod page;
+mod record;
+
 use std::fs::{self, File};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
@@ -13,6 +20,8 @@ use time::OffsetDateTime;
 
 use crate::build::repository;
 use crate::tools::CARGO_FUZZ;
+use page::{grouped, write_page};
+use record::{Record, Run, digest_of_sources};
 
 /// The compiler that libFuzzer's instrumentation needs.
 const TOOLCHAIN: &str = "nightly";
@@ -21,72 +30,109 @@ const MEMORY_LIMIT: u64 = 512;
 /// The longest that one input may take, in seconds.
 const TIMEOUT: u64 = 10;
 
-/// Every target and the longest input that it is given, in bytes: a little beyond the size at which its parser refuses,
-/// or, where that is large, what has room for everything that the format knows.
+/// Every target and the longest input that it is given, in bytes: what has room for everything that the format knows. The
+/// sizes beyond which the parsers refuse are tested by hand, since mutating megabytes finds nothing and takes long.
+///
+/// The quickest come first, so that a run that is cut short has finished most of them.
 const TARGETS: &[(&str, usize)] = &[
     ("token", 512),
-    ("jws", 1024),
     ("credentials", 4 * 1024),
-    ("discovery_file", 8 * 1024),
-    ("cluster_info", 8 * 1024),
-    ("agent_configuration", 8 * 1024),
-    ("sealed_envelope", 8 * 1024),
-    ("announcement", 20 * 1024),
-    ("csr_policy", 20 * 1024),
+    ("jws", 1024),
+    ("announcement", 4 * 1024),
+    ("agent_configuration", 4 * 1024),
+    ("discovery_file", 4 * 1024),
+    ("cluster_info", 4 * 1024),
+    ("sealed_envelope", 4 * 1024),
+    ("csr_policy", 4 * 1024),
 ];
 
 #[derive(Args)]
 pub struct FuzzArguments {
-    /// How many inputs each target is given
+    /// How many inputs each target is to have had, those of earlier runs among them
     #[arg(long, default_value_t = 10_000_000)]
     executions: u64,
-    /// End a target after this time, whatever it has reached
+    /// End a target after this time, whatever it has reached: the next run goes on from there
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
-    /// Run this target only, and write no page
-    #[arg(long)]
-    target: Option<String>,
-}
-
-/// What one target's run was.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    executions: u64,
-    seeds: usize,
-    seconds: u64,
-    /// In MiB.
-    peak_memory: u64,
-    /// Files with the inputs that made the target fail.
-    findings: Vec<PathBuf>,
+    /// Run this target only; may be given several times
+    #[arg(long = "target", value_name = "TARGET")]
+    targets: Vec<String>,
+    /// How many targets run at a time; one for each processor unless told otherwise
+    #[arg(long, value_name = "COUNT")]
+    at_once: Option<NonZero<usize>>,
 }
 
 pub fn run(arguments: &FuzzArguments) -> anyhow::Result<ExitCode> {
-    let chosen: Vec<_> =
-        TARGETS.iter().filter(|(name, _)| arguments.target.as_ref().is_none_or(|wanted| wanted == name)).collect();
-    ensure!(!chosen.is_empty(), "no such target; there are: {}", names());
+    let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    let unknown = arguments.targets.iter().find(|wanted| !names.contains(&wanted.as_str()));
+    ensure!(unknown.is_none(), "no target {:?}; there are: {}", unknown.unwrap_or(&String::new()), names.join(", "));
+    let mut record = Record::read()?;
+    let is_wanted = |name: &str| arguments.targets.is_empty() || arguments.targets.iter().any(|wanted| wanted == name);
+    let due: Vec<Task> = TARGETS
+        .iter()
+        .filter(|(name, _)| is_wanted(name))
+        .map(|(name, longest)| Task {
+            name,
+            longest: *longest,
+            executions: arguments.executions.saturating_sub(record.executions(name)),
+        })
+        .filter(|task| task.executions > 0)
+        .collect();
+    if due.is_empty() {
+        println!("nothing to do: fuzz/record.json has {} executions of each", grouped(arguments.executions));
+        write_page(&record)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let folder = build()?;
-    let mut outcomes = Vec::new();
-    for (name, longest) in chosen {
-        let step = Step::begin(format!("fuzzing {name}"));
-        outcomes.push((*name, *longest, fuzz(&folder.join(name), name, *longest, arguments)?));
-        step.done();
-    }
-    let page = page(arguments.executions, &outcomes)?;
-    println!("{page}");
-    if arguments.target.is_none() {
-        fs::write(repository().join("docs/fuzzing.md"), page).context("writing docs/fuzzing.md")?;
-    }
-    let findings: Vec<String> =
-        outcomes.iter().flat_map(|(_, _, outcome)| &outcome.findings).map(|path| path.display().to_string()).collect();
+    let at_once =
+        arguments.at_once.map_or_else(|| thread::available_parallelism().map_or(1, NonZero::get), NonZero::get);
+    let findings = fuzz_all(&due, &folder, arguments.seconds, at_once, &mut record)?;
     if findings.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
+    let findings: Vec<String> = findings.iter().map(|path| path.display().to_string()).collect();
     bail!("inputs that fail, each of which belongs into a test: {}", findings.join(", "));
 }
 
-fn names() -> String {
-    let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
+/// What a target still has to do.
+struct Task {
+    name: &'static str,
+    longest: usize,
+    executions: u64,
+}
+
+/// Runs targets, some at a time, and writes down what each has reached as soon as it ends.
+fn fuzz_all(
+    due: &[Task],
+    folder: &Path,
+    seconds: Option<u64>,
+    at_once: usize,
+    record: &mut Record,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let (left, shared, findings) = (Mutex::new(due.iter()), Mutex::new(record), Mutex::new(Vec::new()));
+    let one_after_the_other = || -> anyhow::Result<()> {
+        loop {
+            let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(task) = next else { return Ok(()) };
+            eprintln!("   fuzzing {}, {} executions to go …", task.name, grouped(task.executions));
+            let program = folder.join(task.name);
+            let outcome = fuzz(&program, task, seconds)?;
+            eprintln!("   {}: {} executions in {} s", task.name, grouped(outcome.run.executions), outcome.run.seconds);
+            let mut record = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            record.add(task.name, Run { built_from: digest_of_sources(&program)?, ..outcome.run });
+            record.write()?;
+            write_page(&record)?;
+            findings.lock().unwrap_or_else(PoisonError::into_inner).extend(outcome.findings);
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once.min(due.len())).map(|_| scope.spawn(one_after_the_other)).collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    Ok(findings.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Builds the targets, and returns the folder that they are in.
@@ -116,7 +162,15 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(repository().join("fuzz/target").join(host).join("release"))
 }
 
-fn fuzz(program: &Path, name: &str, longest: usize, arguments: &FuzzArguments) -> anyhow::Result<Outcome> {
+/// What one target's run was.
+struct Outcome {
+    run: Run,
+    /// Files with the inputs that made the target fail.
+    findings: Vec<PathBuf>,
+}
+
+fn fuzz(program: &Path, task: &Task, seconds: Option<u64>) -> anyhow::Result<Outcome> {
+    let Task { name, longest, executions } = task;
     let fuzz = repository().join("fuzz");
     let (corpus, seeds, artifacts) =
         (fuzz.join("corpus").join(name), fuzz.join("seeds").join(name), fuzz.join("artifacts").join(name));
@@ -129,29 +183,35 @@ fn fuzz(program: &Path, name: &str, longest: usize, arguments: &FuzzArguments) -
     let began = Instant::now();
     let mut command = Command::new(program);
     command
-        .arg(format!("-runs={}", arguments.executions))
+        .arg(format!("-runs={executions}"))
         .arg(format!("-max_len={longest}"))
         .arg(format!("-rss_limit_mb={MEMORY_LIMIT}"))
         .arg(format!("-timeout={TIMEOUT}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .args(["-print_final_stats=1", "-verbosity=0"])
-        .args(arguments.seconds.map(|seconds| format!("-max_total_time={seconds}")))
+        .args(seconds.map(|seconds| format!("-max_total_time={seconds}")))
         .args([&corpus, &seeds])
         .stdout(log.try_clone().context("the log of a target")?)
         .stderr(log);
     let status = command.status().with_context(|| format!("starting {}", program.display()))?;
     let elapsed = began.elapsed();
     let text = fs::read(&log_path).with_context(|| format!("reading {}", log_path.display()))?;
-    let mut outcome = read_statistics(&String::from_utf8_lossy(&text));
-    outcome.seconds = elapsed.as_secs();
-    outcome.seeds = files(&seeds)?.len();
-    outcome.findings = files(&artifacts)?.into_iter().filter(|path| !before.contains(path)).collect();
+    let findings: Vec<PathBuf> = files(&artifacts)?.into_iter().filter(|path| !before.contains(path)).collect();
     ensure!(
-        status.success() || !outcome.findings.is_empty(),
+        status.success() || !findings.is_empty(),
         "{name} ended with {status} and left no input that explains it; see {}",
         log_path.display()
     );
-    Ok(outcome)
+    let (executions, peak_memory) = read_statistics(&String::from_utf8_lossy(&text));
+    let run = Run {
+        date: OffsetDateTime::now_utc().date().to_string(),
+        built_from: String::new(),
+        executions,
+        seconds: elapsed.as_secs(),
+        peak_memory,
+        findings: findings.len(),
+    };
+    Ok(Outcome { run, findings })
 }
 
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -160,62 +220,13 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     paths.with_context(|| format!("reading {}", folder.display()))
 }
 
-/// libFuzzer's `stat::<name>: <value>` lines.
-fn read_statistics(log: &str) -> Outcome {
+/// Executions and peak memory in MiB, out of libFuzzer's `stat::<name>: <value>` lines.
+fn read_statistics(log: &str) -> (u64, u64) {
     let value = |name: &str| {
         let prefix = format!("stat::{name}:");
         log.lines().rev().find_map(|line| line.trim().strip_prefix(&prefix)?.trim().parse().ok()).unwrap_or_default()
     };
-    Outcome { executions: value("number_of_executed_units"), peak_memory: value("peak_rss_mb"), ..Outcome::default() }
-}
-
-/// What a target is about: the first sentence of its own documentation.
-fn about(name: &str) -> anyhow::Result<String> {
-    let path = repository().join("fuzz/targets").join(name).with_extension("rs");
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//! ")).collect();
-    Ok(lines.join(" ").trim_end_matches('.').to_owned())
-}
-
-fn page(wanted: u64, outcomes: &[(&str, usize, Outcome)]) -> anyhow::Result<String> {
-    let mut page = format!(
-        "# Fuzzing\n\n\
-         Written by `cargo xtask fuzz` on {}. Every parser of what a network, a machine or a person sends has a target \
-         of libFuzzer in the folder `fuzz`, which checks more than the absence of panics: what is approved is what was \
-         asked for, only pinned authorities are trusted, what is read and written again is the same.\n\n\
-         Asked for: {} executions of each target. A finding is a panic, a broken assertion, more than {MEMORY_LIMIT} \
-         MiB of memory, or an input that takes more than {TIMEOUT} seconds. Overflow checks are on. The memory \
-         is that of the whole process, with libFuzzer's own corpus.\n\n\
-         | target | input | executions | seeds | longest input | seconds | peak memory | findings |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|\n",
-        OffsetDateTime::now_utc().date(),
-        grouped(wanted),
-    );
-    for (name, longest, outcome) in outcomes {
-        let Outcome { executions, seeds, seconds, peak_memory, findings } = outcome;
-        let (about, executions, findings) = (about(name)?, grouped(*executions), findings.len());
-        writeln!(
-            page,
-            "| `{name}` | {about} | {executions} | {seeds} | {longest} B | {seconds} | {peak_memory} MiB | {findings} |"
-        )?;
-    }
-    let short: Vec<String> = outcomes
-        .iter()
-        .filter(|(_, _, outcome)| outcome.executions < wanted)
-        .map(|(name, ..)| format!("`{name}`"))
-        .collect();
-    if !short.is_empty() {
-        write!(page, "\nEnded by a limit of time before all executions were made: {}.\n", short.join(", "))?;
-    }
-    Ok(page)
-}
-
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
-    groups.join(",")
+    (value("number_of_executed_units"), value("peak_rss_mb"))
 }
 
 #[cfg(test)]
@@ -245,14 +256,9 @@ mod tests {
     }
 
     #[test]
-    fn the_page_says_what_was_not_reached() {
+    fn statistics_are_read() {
         let log = "Done 1234567 runs in 9 second(s)\nstat::number_of_executed_units: 1234567\n\
                    stat::average_exec_per_sec:     137174\nstat::peak_rss_mb:              61\n";
-        let outcome = read_statistics(log);
-        assert_eq!(outcome, Outcome { executions: 1_234_567, peak_memory: 61, ..Outcome::default() });
-        let all = Outcome { executions: 2_000_000, ..Outcome::default() };
-        let page = page(2_000_000, &[("token", 512, outcome), ("jws", 1024, all)]).unwrap();
-        assert!(page.contains("| 1,234,567 | 0 | 512 B | 0 | 61 MiB | 0 |"), "{page}");
-        assert!(page.ends_with("before all executions were made: `token`.\n"), "{page}");
+        assert_eq!(read_statistics(log), (1_234_567, 61));
     }
 }

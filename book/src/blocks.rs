@@ -2,12 +2,14 @@
 //!
 //! | info string | means |
 //! |---|---|
-//! | `yaml` | YAML that a test validates by its apiVersion and kind |
+//! | `yaml` | YAML that the program which reads it validates, by its apiVersion and kind |
 //! | `yaml values` | values of the chart |
-//! | `sh`, `shell` | commands for the administrator, without prompts and output; on the quickstart they are run as they stand |
+//! | `sh`, `shell` | commands for the administrator, without prompts and output; they are run as they stand, in the order of the page |
 //! | `sh machine` | the same for root on the machine that joins |
-//! | `console` | a transcript: what follows `$ ` (or `machine# `) is a command, all else is output |
-//! | `… skip="why"` | cannot be run or validated here, and why |
+//! | `sh node` | the same for root on the node that was there before |
+//! | `console` | a transcript: what follows `$ ` (or `machine# `) is a command and is run, all else is output |
+//! | `… norun="why"` | commands that their programs understand, which is tested, and that cannot be run here, and why |
+//! | `… skip="why"` | can be neither run nor validated here, and why |
 //!
 //! Other languages (`text`, `json`, …) are shown and nothing more.
 
@@ -32,6 +34,11 @@ impl Block {
     /// Why the block is neither run nor validated, where its info string says so.
     pub fn skipped(&self) -> Option<&str> {
         self.attribute("skip")
+    }
+
+    /// Why the block is not run, whether or not it is checked otherwise, where its info string says so.
+    pub fn not_run(&self) -> Option<&str> {
+        self.skipped().or_else(|| self.attribute("norun"))
     }
 
     /// The value of an attribute; empty where it has none.
@@ -90,6 +97,13 @@ mod tests {
         assert_eq!(found[0].skipped(), Some("needs a cloud"));
         assert_eq!(found[0].attribute("machine"), Some(""));
         assert_eq!((found[1].line, found[1].text.as_str(), found[1].skipped()), (9, "a: 1\n", None));
+    }
+
+    #[test]
+    fn what_is_not_run_may_still_be_checked() {
+        let found = blocks("```sh norun=\"long\"\n```\n```sh skip=\"wide\"\n```\n```sh\n```\n");
+        let said: Vec<_> = found.iter().map(|block| (block.skipped(), block.not_run())).collect();
+        assert_eq!(said, [(None, Some("long")), (Some("wide"), Some("wide")), (None, None)]);
     }
 
     #[test]

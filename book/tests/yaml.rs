@@ -1,7 +1,8 @@
 //! Every YAML block of the documentation is what it says it is.
 //!
 //! Requests are checked as the API server does it (schema, rules, no unknown field), agent configurations by the
-//! agent's own parser, the chart's values by the chart's schema. All else must be YAML.
+//! agent's own parser, the chart's values by the chart's schema. All else must say what it is; the end-to-end suite
+//! `docs` gives it, and these once more, to the program that reads it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end where it fails")]
 
 use std::fs;
@@ -92,8 +93,10 @@ fn check(block: &Block) -> Outcome {
                 (Some(version), kind) if version.contains("nodejoin.dev") => {
                     return Err(format!("{version} has no kind {kind:?}"));
                 }
-                (Some(_), None) => return Err("has an apiVersion and no kind".to_owned()),
-                _ => {}
+                (Some(_), Some(_)) => {}
+                (_, None) | (None, _) => {
+                    return Err("needs an apiVersion and a kind, or a word that says what it is".to_owned());
+                }
             }
         }
     }
@@ -122,6 +125,21 @@ fn every_yaml_block_is_what_it_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The page shows the rules of the file, all but the last one, which is the reader's own.
+#[test]
+fn the_audit_policy_of_the_page_is_the_files() {
+    let rules = |text: &str| {
+        let policy: Value = serde_saphyr::from_str(text).unwrap();
+        assert_eq!(policy["kind"], "Policy");
+        policy["rules"].as_array().unwrap().clone()
+    };
+    let page = join_book::markdown::read(Path::new("docs/audit.md")).unwrap();
+    let block = blocks(&page).into_iter().find(|block| block.text.contains("kind: Policy")).unwrap();
+    let mut file = rules(&join_book::markdown::read(Path::new("docs/audit-policy.yaml")).unwrap());
+    file.pop();
+    assert_eq!(rules(&block.text), file);
+}
+
 #[test]
 fn the_packaged_configuration_is_one() {
     let packaged = Path::new("node-agent/packaging/config.yaml");
@@ -140,6 +158,7 @@ fn a_wrong_block_is_found() {
         (format!("{head}spec: {{machine: {{trust: FirstUse}}, adresses: []}}"), "", "spec.adresses"),
         (format!("{agent}discovery: {{}}"), "", "expected exactly one"),
         ("apiVersion: nodejoin.dev/v1alpha1\nkind: NodeJoin".to_owned(), "", "no kind"),
+        ("rules: []".to_owned(), "", "needs an apiVersion"),
         ("replicas: 3".to_owned(), "values", "replicas"),
         ("#cloud-config\nwrite_files: [{path: /etc/join-agent/config.yaml}]".to_owned(), "", "0600"),
     ] {

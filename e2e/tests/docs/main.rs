@@ -1,11 +1,14 @@
-//! The documentation, tried: the quickstart word for word in a fresh lab, and what the other pages show.
+//! The documentation, tried: the quickstart and the other pages word for word in a lab, and every YAML block.
 //!
 //! A harness of its own, since all of it happens in one lab. A test that fails leaves the logs of everything in
 //! `target/e2e/<test>`.
 
+mod audit;
 mod manual;
 mod quickstart;
 mod suite;
+mod tour;
+mod yaml;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,20 +19,23 @@ use suite::Suite;
 
 type Test = fn(&Suite) -> Result<(), Failed>;
 
-/// Every test, in the order in which they run. The quickstart leaves the lab as it found it.
+/// Every test, in the order in which they run. The quickstart and the other pages leave the lab as they found it.
 const TESTS: &[(&str, Test)] = &[
     ("commands_are_understood_by_kubectl_and_helm", manual::commands_are_understood),
     ("the_quickstart_is_followed_word_for_word", quickstart::is_followed_word_for_word),
-    ("objects_are_accepted_by_the_api_server", manual::objects_are_accepted),
+    ("the_other_pages_are_followed", tour::pages_are_followed),
+    ("yaml_is_taken_by_the_program_that_reads_it", yaml::blocks_are_taken_by_their_programs),
+    ("yaml_that_is_wrong_is_refused", yaml::wrong_blocks_are_refused),
 ];
 
 fn main() -> anyhow::Result<ExitCode> {
     let shared: Arc<Mutex<Option<Suite>>> = Arc::default();
-    let trials = TESTS.iter().map(|(name, test)| {
+    let mut trials = vec![Trial::test("no_page_is_left_out", tour::no_page_is_left_out)];
+    trials.extend(TESTS.iter().map(|(name, test)| {
         let shared = Arc::clone(&shared);
         Trial::test(*name, move || run(&shared, name, *test))
-    });
-    in_turns(trials.collect())
+    }));
+    in_turns(trials)
 }
 
 fn run(shared: &Mutex<Option<Suite>>, name: &str, test: Test) -> Result<(), Failed> {

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use join_book::blocks::{Block, blocks};
+use join_book::blocks::blocks;
 use join_book::commands::{MACHINE_KEY, Place};
 use join_e2e::suite::{image_archive, package};
 use libtest_mimic::Failed;
 
 use super::suite::{FIRST_NODE, MACHINE, Suite};
+use super::tour::place;
 
-const PAGE: &str = "docs/quickstart.md";
+pub const PAGE: &str = "docs/quickstart.md";
 
 pub fn is_followed_word_for_word(suite: &Suite) -> Result<(), Failed> {
     let text = join_book::markdown::read(Path::new(PAGE))?;
@@ -19,7 +20,7 @@ pub fn is_followed_word_for_word(suite: &Suite) -> Result<(), Failed> {
     let mut shown_key = None;
     let mut followed = 0;
     for block in blocks(&text).iter().filter(|block| block.language == "sh") {
-        if let Some(reason) = block.skipped() {
+        if let Some(reason) = block.not_run() {
             println!("{PAGE}:{}: not run: {reason}", block.line);
             continue;
         }
@@ -67,17 +68,6 @@ fn fails_for_cgroup_v1_alone(said: &str) -> bool {
     let mut failed = said.lines().filter(|line| line.starts_with("[XX]"));
     failed.next().is_some_and(|line| line.contains("SystemVerification") && line.contains("cgroup v1"))
         && failed.next().is_none()
-}
-
-/// Who types a block, and on which machine.
-fn place(block: &Block) -> (Place, &'static str) {
-    if block.attribute("node").is_some() {
-        (Place::Machine, FIRST_NODE)
-    } else if block.attribute("machine").is_some() {
-        (Place::Machine, MACHINE)
-    } else {
-        (Place::Administrator, "")
-    }
 }
 
 /// The first hash of a key in a text.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use join_book::commands::Place;
 use join_e2e::components::{Components, KubernetesMinor};
@@ -19,6 +20,8 @@ use tempfile::TempDir;
 pub const FIRST_NODE: &str = "first-node";
 /// The machine that the quickstart joins.
 pub const MACHINE: &str = "worker-1";
+/// How long a program may take to start.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// The folder in which root works on a machine.
 const HOME: &str = "/root";
 
@@ -49,6 +52,11 @@ impl Suite {
 
     pub fn machine(&self, name: &str) -> Result<Machine<'_>, Failed> {
         Ok(self.lab.machine(name)?)
+    }
+
+    /// The folder with this project's own programs.
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
     }
 
     /// A file of the administrator's folder.

@@ -248,6 +248,10 @@ const BROKEN: &[Case] = &[
     client(Rule::Usages, "key encipherment without RSA", |scene| {
         scene.csr.usages.push("key encipherment".to_owned());
     }),
+    client(Rule::Usages, "server auth with RSA", |scene| {
+        rsa2048(scene);
+        scene.csr.usages[1] = "server auth".to_owned();
+    }),
     serving(Rule::Usages, "client auth", |scene| scene.csr.usages[1] = "client auth".to_owned()),
     serving(Rule::Usages, "any", |scene| scene.csr.usages.push("any".to_owned())),
     client(Rule::Organization, "another", |scene| scene.forge.subject[0][0].1 = printable("system:masters")),

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod clock;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 mod finding;

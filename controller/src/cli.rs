@@ -82,6 +82,10 @@ pub struct Cli {
     /// For tests only: abort the process right after the N-th write to the API server (leases and Events not counted).
     #[arg(long, env = "JOIN_CONTROLLER_CRASH_AFTER_WRITES", value_name = "N", hide = true)]
     pub crash_after_writes: Option<u64>,
+
+    /// For tests only, which move the time on: believe this host's clock, and not the API server's.
+    #[arg(long, hide = true)]
+    pub own_clock: bool,
 }
 
 /// What to do instead of the controller's work.

@@ -1,8 +1,9 @@
 //! The client of the API server, with one layer that sees every request.
 //!
-//! The layer does three things that need to be done for all requests alike: it counts them, it notes when each watch
-//! was last answered (a quiet watch and a dead one look alike from above, see [`WatchFreshness`]), and it can abort
-//! the process after a given write, so that a test can stop the controller between any two of them.
+//! The layer does what needs to be done for all requests alike: it counts them, it notes when each watch was last
+//! answered (a quiet watch and a dead one look alike from above, see [`WatchFreshness`]) and what time the API server has
+//! (see [`clock`](crate::clock)), and it can abort the process after a given write, so that a test can stop the controller
+//! between any two of them.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,11 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::header::DATE;
 use http::{Method, Request, Response, StatusCode};
+use k8s_openapi::jiff::Timestamp;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tower::{Layer, Service};
 
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 /// How long the API server keeps one watch open. Every watch is answered anew at least this often.
@@ -89,9 +93,10 @@ pub fn build(
     config: kube::Config,
     metrics: Metrics,
     freshness: Arc<WatchFreshness>,
+    clock: Clock,
     crash_after_writes: Option<u64>,
 ) -> Result<kube::Client, ClientError> {
-    let observer = Observer { metrics, freshness, writes: Arc::default(), crash_after_writes };
+    let observer = Observer { metrics, freshness, clock, writes: Arc::default(), crash_after_writes };
     Ok(ClientBuilder::try_from(config).map_err(ClientError::Setup)?.with_layer(&ObserveLayer(observer)).build())
 }
 
@@ -99,6 +104,7 @@ pub fn build(
 struct Observer {
     metrics: Metrics,
     freshness: Arc<WatchFreshness>,
+    clock: Clock,
     writes: Arc<AtomicU64>,
     crash_after_writes: Option<u64>,
 }
@@ -208,7 +214,11 @@ where
         let observer = self.observer.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
+            let sent = Timestamp::now();
             let response = answer.await?;
+            if let Some(date) = response.headers().get(DATE).and_then(|date| date.to_str().ok()) {
+                observer.clock.answered(date, sent);
+            }
             observer.answered(&call, response.status());
             Ok(response)
         })

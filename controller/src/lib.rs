@@ -8,6 +8,7 @@ pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod feeds;
 pub mod lease;
 pub mod metrics;

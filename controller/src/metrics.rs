@@ -71,6 +71,7 @@ pub struct Metrics {
     watch_errors: Family<WatchLabel, Counter>,
     api_requests: Family<RequestLabel, Counter>,
     leader: Gauge<i64>,
+    clock_ahead: Gauge<i64>,
     cluster_info_writes: Counter<u64, AtomicU64>,
 }
 
@@ -97,6 +98,7 @@ impl Metrics {
             watch_errors: Family::default(),
             api_requests: Family::default(),
             leader: Gauge::default(),
+            clock_ahead: Gauge::default(),
             cluster_info_writes: Counter::default(),
         };
         registry.register("build", "Version of this binary", Info::new([("version", VERSION)]));
@@ -134,6 +136,11 @@ impl Metrics {
         );
         registry.register("watch_errors", "Errors of watches", metrics.watch_errors.clone());
         registry.register("api_requests", "Requests to the API server", metrics.api_requests.clone());
+        registry.register(
+            "clock_ahead_seconds",
+            "By how many seconds the clock of the controller's host is ahead of the API server's; negative when it is behind",
+            metrics.clock_ahead.clone(),
+        );
         registry.register("leader", "Whether this replica holds the lease", metrics.leader.clone());
         registry.register(
             "cluster_info_writes",
@@ -201,6 +208,11 @@ impl Metrics {
         self.api_requests.get_or_create(&label).inc();
     }
 
+    /// Notes by how many seconds this host's clock is ahead of the API server's.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.clock_ahead.set(seconds);
+    }
+
     /// Notes whether this replica leads.
     pub fn set_leader(&self, leader: bool) {
         self.leader.set(leader.into());
@@ -225,6 +237,7 @@ impl Metrics {
         metrics.watch_error("");
         metrics.api_request(&Method::GET, "", StatusCode::OK);
         metrics.set_leader(true);
+        metrics.set_clock_ahead(0);
         metrics.cluster_info_written();
         metrics
     }

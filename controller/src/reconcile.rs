@@ -12,7 +12,6 @@ use join_crds::spec::NodeJoinRequest;
 use join_trust::UnixSeconds;
 use join_trust::ca_bundle::CaTrust;
 use join_trust::names::NodeName;
-use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Api, Client};
 
@@ -25,6 +24,7 @@ use crate::act::records::Records;
 use crate::act::status;
 use crate::act::tokens::Tokens;
 use crate::cache::version_number;
+use crate::clock::now;
 use crate::metrics::Metrics;
 use crate::plan::{self, Memory, Settings};
 use crate::world::World;
@@ -173,11 +173,6 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         self.notes.with(self.uid, |note| note.busy = false);
     }
-}
-
-/// The present time in whole seconds.
-pub fn now() -> UnixSeconds {
-    Timestamp::now().as_second()
 }
 
 /// Visits one request.

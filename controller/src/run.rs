@@ -29,6 +29,7 @@ use crate::act::tokens::Tokens;
 use crate::cache::feed::Triggers;
 use crate::cli::Cli;
 use crate::client::{self, ClientError};
+use crate::clock::Clock;
 use crate::feeds::Feeds;
 use crate::lease::{Candidate, LeaseError};
 use crate::metrics::Metrics;
@@ -84,7 +85,13 @@ pub async fn run(cli: Cli) -> Result<(), RunError> {
     let config = client::config(cli.kubeconfig.as_deref()).await?;
     let own = OwnCluster::read(&cli, &config)?;
     let settings = settings(&cli, own.publication.is_some())?;
-    let client = client::build(config, metrics.clone(), Arc::clone(&health.freshness), cli.crash_after_writes)?;
+    let client = client::build(
+        config,
+        metrics.clone(),
+        Arc::clone(&health.freshness),
+        Clock::new(metrics.clone(), cli.own_clock),
+        cli.crash_after_writes,
+    )?;
     let stop = stop_signal()?;
 
     let mut servers = start_servers(&cli, &health, &metrics, &client)?;

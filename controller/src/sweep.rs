@@ -20,8 +20,9 @@ use join_trust::jws;
 
 use crate::act::ActError;
 use crate::cache::request::RequestKey;
+use crate::clock::now;
 use crate::plan::Published;
-use crate::reconcile::{Context, decisions, now};
+use crate::reconcile::{Context, decisions};
 use crate::record::Record;
 
 /// How often records are looked through without a deletion.

@@ -92,9 +92,19 @@ impl<'a> Operator<'a> {
         self.spawn_controller(replica, controller, arguments)
     }
 
+    /// Starts a controller that ended as if so much time had passed, for example `+3600s`: its clock is off, and it believes
+    /// its clock.
+    pub fn restart_controller_later(&self, replica: &str, later: &str) -> Result<(), Error> {
+        self.restart(replica, Some(later), &["--own-clock"])
+    }
+
     /// Starts a controller that ended, with the rights that it had, and without the API server's help. With `clock`, for
     /// example `+3600s`, its clock is off by that much.
     pub fn restart_controller(&self, replica: &str, clock: Option<&str>) -> Result<(), Error> {
+        self.restart(replica, clock, &[])
+    }
+
+    fn restart(&self, replica: &str, clock: Option<&str>, arguments: &[&str]) -> Result<(), Error> {
         let program = self.binaries.join("join-controller");
         let controller = match clock {
             None => self.lab.control_plane_command(&program)?,
@@ -109,7 +119,7 @@ impl<'a> Operator<'a> {
                 deceived
             }
         };
-        self.spawn_controller(replica, controller, &[])
+        self.spawn_controller(replica, controller, arguments)
     }
 
     fn spawn_controller(&self, replica: &str, mut controller: Command, arguments: &[&str]) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use join_checks::clock::Skew;
 use join_crds::vocabulary::Reason;
 use join_trust::ca_bundle::CaBundle;
 use join_trust::endpoint::Endpoint;
@@ -26,7 +27,6 @@ use tower::ServiceBuilder;
 use tower::retry::RetryLayer;
 use zeroize::Zeroizing;
 
-use crate::clock::Skew;
 use crate::tls::{self, Believed, Shown};
 
 /// How this program names itself to the API server, for its audit log.

@@ -9,6 +9,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
+use join_checks::clock::Skew;
 use join_crds::vocabulary::Reason;
 use join_trust::ca_bundle::{CaBundle, CaBundleError, CaTrust};
 use join_trust::cluster_info::{self, ClusterInfo, ClusterInfoError};
@@ -22,7 +23,6 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::checks::name;
-use crate::clock::Skew;
 use crate::config::Discovery;
 use crate::connection::{self, Answer, As, CallError, Server, SetupError};
 

@@ -18,7 +18,6 @@ pub mod atomic_file;
 pub mod check;
 pub mod checks;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod connection;
 pub mod cri;

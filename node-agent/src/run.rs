@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use join_checks::clock::Skew;
 use join_crds::NodeJoinRequest;
 use join_crds::vocabulary::{ConditionType, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -15,7 +16,6 @@ use k8s_openapi::jiff::Timestamp;
 use crate::atomic_file::is_full;
 use crate::checks::beforehand::Keeper;
 use crate::checks::pace::Pace;
-use crate::clock::Skew;
 use crate::config::{Configuration, Discovery};
 use crate::decision::{Decision, SHOULD_BE_SEEN, decide};
 use crate::discovery::{self, Discovered};

@@ -13,7 +13,7 @@ use crate::record::Record;
 /// How the Node of a request's name relates to the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Relation {
-    /// There is none, and none is expected yet.
+    /// There is none, and none is expected yet; or it is not known yet of what it came.
     Absent,
     /// It came of this request, and is not recorded yet.
     New,
@@ -31,6 +31,9 @@ pub(super) enum Relation {
 ///
 /// A Node is new if it was made after the certificate request that was approved with the token: approving needs that
 /// there is no Node, so whoever made it since did so with that certificate. Both times are of the API server's clock.
+///
+/// Nodes and certificate requests are watched apart, and after an interruption one can be seen long before the other: a
+/// Node that was made since an approval whose certificate was not seen yet is nothing to speak of before it is.
 pub(super) fn relation(observed: &Observed<'_>) -> Relation {
     let recorded = observed.record.and_then(|record| record.node_uid.as_deref());
     match (observed.node, recorded) {
@@ -40,9 +43,10 @@ pub(super) fn relation(observed: &Observed<'_>) -> Relation {
         (Some(_), Some(_)) => Relation::Replaced,
         (Some(node), None) => {
             let chosen = observed.record.and_then(|record| record.chosen.as_ref());
-            let unsigned = observed.chosen_csr().is_some_and(|csr| !csr.request.issued);
-            match chosen {
-                Some(chosen) if !unsigned && made_since(node, chosen.created_at) => Relation::New,
+            let seen = observed.chosen_csr().map(|csr| (csr.request.approved, csr.request.issued));
+            match (chosen, seen) {
+                (Some(chosen), None | Some((_, true))) if made_since(node, chosen.created_at) => Relation::New,
+                (Some(chosen), Some((true, false))) if made_since(node, chosen.created_at) => Relation::Absent,
                 _ => Relation::Foreign,
             }
         }

@@ -9,14 +9,15 @@ use join_trust::names::NodeName;
 use join_trust::policy::Finding;
 use join_trust::token::BootstrapToken;
 
+use super::Context;
 use super::decisions::{self, Verdict};
-use super::{Context, now};
 use crate::act::ActError;
 use crate::act::cluster_info::publish;
 use crate::act::tokens::seal_credential;
 use crate::act::{pods, status};
 use crate::cache::csr::CsrEntry;
 use crate::cache::node::NodeEntry;
+use crate::clock::now;
 use crate::plan::{self, Attempt, Published, Step};
 use crate::record::{Machine, Record, Token};
 use crate::world::Snapshot;

@@ -197,7 +197,7 @@ fn may_say(kind: Kind, reason: Reason) -> bool {
     match reason {
         // The agent says what it saw; each of these faults can be seen from the machine.
         Reason::PreflightFailed | Reason::AgentFailed => kind != Kind::ControllerClock,
-        Reason::SignerMissing => signer_was_hit || kind == Kind::ControllerClock,
+        Reason::SignerMissing => signer_was_hit,
         Reason::SignatureMissing => signer_was_hit || kind == Kind::Kill(Victim::Controller),
         Reason::APIServerError => api_server_was_hit,
         Reason::MachineNotWritable => kind == Kind::MachineDiskFull,

@@ -136,7 +136,7 @@ pub fn a_request_that_is_deleted_or_late_says_so(suite: &Suite) -> Result<(), Fa
     // Two hours later, by the clock of the one who judges.
     suite.lab().kill_process(CONTROLLER)?;
     let began = Instant::now();
-    suite.operator().restart_controller(CONTROLLER, Some("+2h"))?;
+    suite.operator().restart_controller_later(CONTROLLER, "+2h")?;
     let late = Failure {
         seen: "the request's time has passed",
         condition: Some(ConditionType::Ready),

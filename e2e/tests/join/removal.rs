@@ -166,7 +166,7 @@ pub fn a_machine_that_is_off_is_given_up(suite: &Suite) -> Result<(), Failed> {
 
     // Six minutes later, by the clock of the one who waits.
     suite.lab().kill_process(CONTROLLER)?;
-    suite.operator().restart_controller(CONTROLLER, Some("+6m"))?;
+    suite.operator().restart_controller_later(CONTROLLER, "+6m")?;
     let gone = wait_until_gone(suite, &suite.requests_api(), name);
     suite.lab().kill_process(CONTROLLER)?;
     suite.operator().restart_controller(CONTROLLER, None)?;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use join_checks::Finding;
+use join_checks::clock::Skew;
 use join_crds::vocabulary::Reason;
 use join_trust::ca_bundle::{CaBundle, CaTrust};
 use join_trust::cluster_info::ClusterInfo;
@@ -14,7 +15,6 @@ use tokio::net::TcpStream;
 
 use super::catalogue::{API_SERVER_DNS, API_SERVER_TCP, API_SERVER_TLS, CLOCK_SKEW, CLUSTER_INFO, Kind};
 use super::name;
-use crate::clock::Skew;
 use crate::connection::{self, Answer, As, CallError, Server};
 use crate::discovery;
 

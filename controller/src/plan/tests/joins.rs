@@ -267,3 +267,23 @@ fn a_machine_that_has_asked_for_its_certificate_keeps_its_token() {
     assert_eq!(model.visit(), ["Sign"]);
     assert_eq!(model.token_id(), token);
 }
+
+/// After an interruption the Node can be seen before the certificate with which it was made.
+#[test]
+fn a_node_that_is_seen_before_its_certificate_is_nobody_elses() {
+    let machine = Machine::new();
+    let mut model = Model::new(&json!({ "machine": { "publicKeyHash": machine.pin() } }));
+    model.announce(&machine);
+    model.visit();
+    model.signer_works = false;
+    let csr = model.ask(&machine.key, NODE);
+    model.visit();
+    model.register("node-uid");
+    model.become_ready();
+    assert_eq!(model.visit(), [""; 0]);
+    assert_eq!(model.summary(), (Reason::Joining, false));
+    assert_eq!(model.condition(ConditionType::NodeRegistered).1, Reason::Progressing);
+    model.sign(&csr);
+    model.visit();
+    assert_eq!(model.summary(), (Reason::Joined, false));
+}

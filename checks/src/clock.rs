@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use k8s_openapi::jiff::fmt::rfc2822;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 
 /// From so many seconds on a difference is told.
 const NOTICEABLE: u64 = 10;
@@ -12,8 +12,8 @@ const TOO_MUCH: u64 = 300;
 
 /// By how many seconds this machine's clock is ahead of the API server's; negative when it is behind.
 ///
-/// Whoever answers writes the time, and the first answer comes from a server that is not verified yet: a skew explains a
-/// failure or warns of one, and decides nothing else.
+/// Whoever answers writes the time. To an agent the first answer comes from a server that is not verified yet: there a skew
+/// explains a failure or warns of one, and decides nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skew(i64);
 
@@ -37,6 +37,11 @@ impl Skew {
         } else {
             0
         }))
+    }
+
+    /// By how many seconds this clock is ahead; negative when it is behind.
+    pub const fn seconds_ahead(self) -> i64 {
+        self.0
     }
 
     /// Whether it is worth telling.

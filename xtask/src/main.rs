@@ -12,6 +12,7 @@ mod image;
 mod lab;
 mod mutants;
 mod package;
+mod reproduce;
 mod revision;
 mod sbom;
 mod suites;
@@ -52,6 +53,8 @@ enum Command {
     Mutants,
     /// Makes the agent's Debian and RPM packages and the archives of the programs, with their checksums
     Package(package::PackageArguments),
+    /// Builds the last commit in two places and compares what comes out, byte by byte
+    Reproduce(reproduce::ReproduceArguments),
     /// Runs every test: format, lints, licences, unit tests, and the end-to-end suites in a lab
     Test(test::TestArguments),
     /// Writes the files that are generated from the code (the CRD and the tables in docs)
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Lab(command) => lab::run(command),
         Command::Mutants => mutants::run(),
         Command::Package(arguments) => package::run(&arguments),
+        Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Generate => generate::write(),
     };

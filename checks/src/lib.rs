@@ -9,6 +9,7 @@ pub mod clock;
 #[cfg(feature = "cluster")]
 pub mod cluster;
 mod finding;
+pub mod pauses;
 mod report;
 pub mod terminal;
 

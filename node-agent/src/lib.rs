@@ -34,7 +34,6 @@ pub mod lock;
 pub mod member;
 pub mod mounts;
 pub mod own_request;
-pub mod pauses;
 pub mod rejoin;
 pub mod removal;
 pub mod report;

@@ -3,14 +3,14 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
+use join_checks::pauses::Lasting;
 use join_crds::NodeJoinRequest;
 use join_crds::vocabulary::Reason;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::{self, DefaultBackoff, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 
 use crate::connection::{CallError, explain};
-use crate::pauses::Pauses;
 
 /// After so many failures one after the other, with the watch's own pauses between them, the way to the API server itself is in
 /// doubt: its address, its certificate authority or the credential may have changed.
@@ -71,7 +71,7 @@ impl OwnRequest {
     /// Starts to watch the request of that name, and no other.
     pub fn watch(client: &Client, node: &str) -> Self {
         let own = watcher::Config::default().fields(&format!("metadata.name={node}"));
-        let events = watch(Api::all(client.clone()), own).backoff(Pauses::default());
+        let events = watch(Api::all(client.clone()), own).backoff(Lasting::<DefaultBackoff>::default());
         Self { events: events.boxed(), state: State::default(), node: node.to_owned(), failures: 0 }
     }
 

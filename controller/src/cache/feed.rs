@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use backon::ExponentialBuilder;
 use futures::{StreamExt as _, pin_mut};
+use join_checks::pauses::Lasting;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::utils::ResetTimerBackoff;
 use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -47,36 +48,14 @@ pub fn watch_config() -> watcher::Config {
 }
 
 /// The pauses after failures of a watch: from 0.8 s to between 8 and 16 s, and short again only after two minutes without
-/// a failure.
-///
-/// The library resets a backoff with everything that a watch brings, and the announcement of a listing, before anything is
-/// asked, is the first thing that it brings: a failing watch would ask the API server more than once a second for ever.
-struct Pauses(ResetTimerBackoff<ExponentialBackoff>);
-
-impl Default for Pauses {
-    fn default() -> Self {
-        // The longest is short enough for a controller that is to be back soon after the API server is.
-        let growing = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(800))
-            .with_max_delay(Duration::from_secs(8))
-            .with_jitter()
-            .without_max_times();
-        Self(ResetTimerBackoff::new(growing.into(), Duration::from_mins(2)))
-    }
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0.next()
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        // By the time since the last failure alone, which is part of `next`.
-    }
+/// a failure. The longest is short enough for a controller that is to be back soon after the API server is.
+fn pauses() -> Lasting<ResetTimerBackoff<ExponentialBackoff>> {
+    let growing = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(800))
+        .with_max_delay(Duration::from_secs(8))
+        .with_jitter()
+        .without_max_times();
+    Lasting(ResetTimerBackoff::new(growing.into(), Duration::from_mins(2)))
 }
 
 /// Watches one kind of objects for ever. `filled` becomes true when the first list is complete.
@@ -90,7 +69,7 @@ pub async fn run<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let stream = watcher(api, config).backoff(Pauses::default());
+    let stream = watcher(api, config).backoff(pauses());
     pin_mut!(stream);
     while let Some(item) = stream.next().await {
         match item {

@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use join_checks::pauses::Lasting;
 use join_checks::{Finding, Report, Verdict};
 use join_crds::{Check, NodeJoinRequest};
 use join_trust::names::NodeName;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watch_object};
+use kube::runtime::watcher::{self, DefaultBackoff, watch_object};
 use kube::{Api, Client};
 
 use super::after::{self, Local, Present, Seen};
 use super::for_status;
 use crate::files;
 use crate::kubelet::Systemd;
-use crate::pauses::Pauses;
 
 /// How often the machine is looked at: two questions to systemd, three small files.
 pub const LOOK: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ impl Health {
         client: &Client,
         node: &NodeName,
     ) -> impl futures::Stream<Item = watcher::Result<Option<Node>>> + use<> {
-        watch_object(Api::<Node>::all(client.clone()), node.as_str()).backoff(Pauses::default())
+        watch_object(Api::<Node>::all(client.clone()), node.as_str()).backoff(Lasting::<DefaultBackoff>::default())
     }
 
     /// Takes what the watch brought. When it fails, what was seen before stands: without the API server nothing can be

@@ -8,7 +8,7 @@ use join_crds::{ConditionType, NodeJoinRequest, Reason, conditions};
 use kube::api::{DeleteParams, PostParams};
 
 use super::fault::AGENT_UNIT;
-use super::judge::{self, Ended, Observed, Remains};
+use super::judge::{Ended, Observed, Remains};
 use super::observe::{self, Cluster};
 use super::plan::Fault;
 use super::run::{Field, Station};
@@ -44,7 +44,7 @@ impl Field<'_> {
                     disturbance
                 })
             });
-            let way = self.watch(machine.name(), began, fault.map(|(fault, _)| fault), joined, is_over);
+            let way = self.watch(machine.name(), began, joined, is_over);
             let disturbance = disturbance.map_or_else(
                 || Ok(Disturbance::default()),
                 |thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the fault's thread panicked"))),
@@ -129,14 +129,7 @@ impl Field<'_> {
     }
 
     /// Follows the request until it is Ready, the fault is over and the token has served, or until time is up.
-    fn watch(
-        &self,
-        name: &str,
-        began: Instant,
-        fault: Option<&Fault>,
-        joined: &AtomicBool,
-        is_over: &AtomicBool,
-    ) -> anyhow::Result<Way> {
+    fn watch(&self, name: &str, began: Instant, joined: &AtomicBool, is_over: &AtomicBool) -> anyhow::Result<Way> {
         let mut way = Way::default();
         let mut first_ready = None;
         let mut over_since: Option<Instant> = None;
@@ -166,10 +159,6 @@ impl Field<'_> {
                 }
                 let message = conditions::get(&status.conditions, ConditionType::Ready).map(|one| one.message.clone());
                 way.ended = Ended::NotReady { reason, message: message.unwrap_or_default() };
-                let is_final = fault.zip(reason).is_some_and(|(fault, reason)| judge::is_final(fault.kind, reason));
-                if is_final && over_since.is_some() {
-                    return Ok(way);
-                }
             }
             if over_since.is_some_and(|since| since.elapsed() > patience(LIMIT)) {
                 return Ok(way);

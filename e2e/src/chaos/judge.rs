@@ -103,17 +103,14 @@ const OLDEST_UNDECIDED: Duration = Duration::from_mins(24 * 60 + 11);
 pub fn violations(fault: &Fault, seen: &Observed) -> Vec<String> {
     let mut found = Vec::new();
     if let Ended::NotReady { reason, message } = &seen.ended {
-        match reason {
-            Some(reason) if is_final(fault.kind, *reason) => {}
-            reason => found.push(format!(
-                "the fault is over, and the join is not Ready: {}: {message}",
-                reason.map_or("no reason", Reason::as_str)
-            )),
-        }
+        found.push(format!(
+            "the fault is over, and the join is not Ready: {}: {message}",
+            reason.map_or("no reason", Reason::as_str)
+        ));
     }
     let untrue = seen.reasons.iter().filter(|reason| !may_say(fault.kind, **reason));
     found.extend(untrue.map(|reason| format!("the request said {}, which was not true", reason.as_str())));
-    found.extend(identity(fault, seen));
+    found.extend(identity(seen));
     for (when, remains) in [("after the join", &seen.joined), ("after the request was deleted", &seen.deleted)] {
         found.extend(remains.tokens.iter().map(|id| format!("token {id} is there {when}")));
         found.extend(
@@ -133,7 +130,7 @@ pub fn violations(fault: &Fault, seen: &Observed) -> Vec<String> {
 }
 
 /// One machine, one key, one certificate.
-fn identity(fault: &Fault, seen: &Observed) -> Vec<String> {
+fn identity(seen: &Observed) -> Vec<String> {
     let mut found = Vec::new();
     let of = |purpose| seen.requests.iter().filter(move |request: &&SeenRequest| request.purpose == purpose);
     let keys: BTreeSet<&str> = of(Purpose::Client).filter(|one| one.is_issued).map(|one| one.key.as_str()).collect();
@@ -144,9 +141,7 @@ fn identity(fault: &Fault, seen: &Observed) -> Vec<String> {
     if announced.len() > 1 {
         found.push(format!("the machine announced itself with {} keys: {announced:?}", announced.len()));
     }
-    // Only a clock can end a token before it has served.
-    let most = if fault.kind == Kind::ControllerClock { usize::MAX } else { 1 };
-    if seen.tokens.len() > most {
+    if seen.tokens.len() > 1 {
         found.push(format!("{} tokens were made for one join: {:?}", seen.tokens.len(), seen.tokens));
     }
     let is_ready = matches!(seen.ended, Ended::Ready { .. });
@@ -164,12 +159,6 @@ fn identity(fault: &Fault, seen: &Observed) -> Vec<String> {
         }
     }
     found
-}
-
-/// Whether a join may end with this reason although the fault is over: only where it says what the fault did, and a
-/// person has to decide.
-pub fn is_final(kind: Kind, reason: Reason) -> bool {
-    matches!((kind, reason), (Kind::ControllerClock, Reason::TokenExpired))
 }
 
 /// Whether a reason only says how far a join is, which may be so with every fault.
@@ -205,7 +194,6 @@ fn may_say(kind: Kind, reason: Reason) -> bool {
         Reason::KubeletNotStarted => kubelet_was_hit,
         Reason::KubeletUnhealthy => kubelet_was_hit || api_server_was_hit || kind == Kind::Cut,
         Reason::ClockSkew => kind == Kind::AgentClock,
-        Reason::TokenExpired => kind == Kind::ControllerClock,
         other => is_progress(other),
     }
 }
@@ -367,13 +355,13 @@ mod tests {
         assert_eq!(violations(&fault(Kind::Cut), &seen), Vec::<String>::new());
     }
 
+    /// The controller counts by the API server's clock, and its own ends no token.
     #[test]
-    fn a_wrong_clock_of_the_controller_may_end_a_token() {
+    fn a_wrong_clock_of_the_controller_is_no_excuse() {
         let mut seen = well();
-        seen.ended = Ended::NotReady { reason: Some(Reason::TokenExpired), message: "ended".to_owned() };
-        seen.reasons = [Reason::WaitingForAgent, Reason::TokenExpired].into();
-        seen.certificates = 0;
-        assert_eq!(violations(&fault(Kind::ControllerClock), &seen), Vec::<String>::new());
+        seen.reasons.insert(Reason::TokenExpired);
+        seen.tokens.insert("fedcba".to_owned());
+        assert_eq!(violations(&fault(Kind::ControllerClock), &seen).len(), 2);
     }
 
     #[test]

@@ -206,7 +206,7 @@ const EXPLANATION: &str = "
 
 ## What must hold
 
-After each run: the request is Ready, or names what the fault did and waits for a person; every reason that it had on the way was true; one token was made, one certificate issued, all for one key; token and signature are gone as soon as they have served; no file of an interrupted write is on the machine. After `join-agent reset` the machine is what it was before the join in every path that a join touches, and after the deletion of the request there is no record of it. Anything else is a violation, and the run keeps the logs of every process.
+After each run: the request is Ready; every reason that it had on the way was true; one token was made, one certificate issued, all for one key; token and signature are gone as soon as they have served; no file of an interrupted write is on the machine. After `join-agent reset` the machine is what it was before the join in every path that a join touches, and after the deletion of the request there is no record of it. Anything else is a violation, and the run keeps the logs of every process.
 ";
 
 #[cfg(test)]

@@ -60,6 +60,9 @@ pub enum Error {
     /// A module could not be had, or is not the one whose checksum is pinned.
     #[error("downloading {module} with `go mod download` in {folder} failed: {reason}")]
     Download { module: &'static str, folder: PathBuf, reason: String },
+    /// The environment asks for a Helm that there is no recipe for.
+    #[error("{HELM_VERSION} is {0:?}, expected 3 or 4")]
+    HelmVersion(String),
     /// `go.mod` does not require the module that the version is read from.
     #[error("{path} requires no version of {module}")]
     NoVersion { path: PathBuf, module: &'static str },
@@ -128,6 +131,12 @@ const HELM: Recipe = Recipe {
     links: &[],
 };
 
+/// The Helm of before, which the chart is for as well.
+const HELM_3: Recipe = Recipe { mod_file: "go-3.mod", versioned_by: Some("helm.sh/helm/v3"), ..HELM };
+
+/// Which major version of Helm is used, `3` or `4`, which is the default.
+const HELM_VERSION: &str = "JOIN_E2E_HELM";
+
 const POD: Recipe = Recipe {
     name: "pod images",
     folder: "pod",
@@ -174,12 +183,17 @@ impl Components {
         })
     }
 
-    /// The folder of helm alone, for who needs no cluster.
+    /// The folder of helm alone, for who needs no cluster: Helm 4, or Helm 3 where `JOIN_E2E_HELM` says so.
     ///
     /// # Errors
-    /// When Go is missing, or the build fails.
+    /// When Go is missing, the build fails, or the variable has another value.
     pub fn helm() -> Result<PathBuf, Error> {
-        HELM.build()
+        match std::env::var_os(HELM_VERSION) {
+            None => HELM.build(),
+            Some(major) if major == "4" => HELM.build(),
+            Some(major) if major == "3" => HELM_3.build(),
+            Some(other) => Err(Error::HelmVersion(other.to_string_lossy().into_owned())),
+        }
     }
 
     /// The folder with prometheus-operator's definitions of its types, `monitoring.coreos.com_<plural>.yaml` each. They
@@ -266,7 +280,10 @@ impl Recipe {
                     " -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
                 )
             }
-            "Helm" => format!(" -X helm.sh/helm/v4/internal/version.version={version}"),
+            "Helm" => {
+                let module = self.versioned_by.unwrap_or_default();
+                format!(" -X {module}/internal/version.version={version}")
+            }
             "containerd" => format!(" -X github.com/containerd/containerd/v2/version.Version={version}"),
             _ => String::new(),
         };

@@ -2,7 +2,21 @@
 
 use std::time::Duration;
 
-use kube::runtime::utils::Backoff;
+use backon::ExponentialBuilder;
+use kube::runtime::utils::{Backoff, ResetTimerBackoff};
+use kube::runtime::watcher::ExponentialBackoff;
+
+/// The pauses after failures of a watch that is to be back soon after the API server is: from 0.8 s to between 8 and 16 s,
+/// and short again only after two minutes without a failure. For the few programs of a cluster, not for each machine.
+#[must_use]
+pub fn short() -> Lasting<ResetTimerBackoff<ExponentialBackoff>> {
+    let growing = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(800))
+        .with_max_delay(Duration::from_secs(8))
+        .with_jitter()
+        .without_max_times();
+    Lasting(ResetTimerBackoff::new(growing.into(), Duration::from_mins(2)))
+}
 
 /// A backoff that begins anew by the time since the last failure alone.
 ///

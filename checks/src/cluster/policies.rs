@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::facts::{Facts, Look};
-use super::shell::some_of;
+use super::shell::{some_of, word};
 use super::{ids, installed};
 use crate::Finding;
 
@@ -41,18 +41,43 @@ pub(super) fn policies(facts: &Facts) -> Finding {
         Ok(expected) => expected,
         Err(error) => return Finding::skipped(ids::POLICIES, EXPECTED, error.to_string()),
     };
-    let faults: Vec<String> = expected
-        .policies
-        .iter()
-        .filter_map(|(name, spec)| {
-            let found = installed_ones.iter().find(|policy| policy.metadata.name.as_ref() == Some(name));
-            found.map_or_else(|| Some(format!("{name} is missing")), |policy| policy_fault(name, spec, policy))
-        })
-        .collect();
+    let faults = policy_faults(&expected, installed_ones);
     if faults.is_empty() {
         return Finding::passed(ids::POLICIES, EXPECTED, format!("{} policies", expected.policies.len()));
     }
-    Finding::failed(ids::POLICIES, EXPECTED, faults.join("; "), installed::install(&facts.namespace))
+    match elsewhere(&facts.namespace, installed_ones) {
+        Some(other) => Finding::failed(
+            ids::POLICIES,
+            EXPECTED,
+            format!("they name the controller of namespace {other}, not of {}", facts.namespace),
+            format!("kubectl njr check --namespace {}", word(&other)),
+        ),
+        None => Finding::failed(ids::POLICIES, EXPECTED, faults.join("; "), installed::install(&facts.namespace)),
+    }
+}
+
+fn policy_faults(expected: &Expected, installed_ones: &[ValidatingAdmissionPolicy]) -> Vec<String> {
+    let fault = |(name, spec): (&String, &Value)| {
+        let found = installed_ones.iter().find(|policy| policy.metadata.name.as_ref() == Some(name));
+        found.map_or_else(|| Some(format!("{name} is missing")), |policy| policy_fault(name, spec, policy))
+    };
+    expected.policies.iter().filter_map(fault).collect()
+}
+
+/// The namespace that the policies are made for, when that is another one and nothing else is wrong with them. Looked at
+/// from the wrong namespace they would all seem to be changed.
+fn elsewhere(namespace: &str, installed_ones: &[ValidatingAdmissionPolicy]) -> Option<String> {
+    let expressions = installed_ones.iter().filter_map(|policy| policy.spec.as_ref()).flat_map(|spec| {
+        let conditions = spec.match_conditions.iter().flatten().map(|one| &one.expression);
+        conditions.chain(spec.validations.iter().flatten().map(|one| &one.expression))
+    });
+    let suffix = format!(":{SERVICE_ACCOUNT_CONTROLLER}");
+    let named = expressions.flat_map(|text| text.split(['\'', '"'])).find_map(|literal| {
+        let user = literal.strip_prefix("system:serviceaccount:")?.strip_suffix(&suffix)?;
+        (user != namespace).then(|| user.to_owned())
+    })?;
+    let is_right = expected(&named).is_ok_and(|expected| policy_faults(&expected, installed_ones).is_empty());
+    is_right.then_some(named)
 }
 
 fn policy_fault(name: &str, wanted: &Value, policy: &ValidatingAdmissionPolicy) -> Option<String> {

@@ -7,12 +7,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::ExponentialBuilder;
 use futures::{StreamExt as _, pin_mut};
-use join_checks::pauses::Lasting;
+use join_checks::pauses;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::utils::ResetTimerBackoff;
-use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
@@ -47,17 +45,6 @@ pub fn watch_config() -> watcher::Config {
     watcher::Config::default().timeout(u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or(200))
 }
 
-/// The pauses after failures of a watch: from 0.8 s to between 8 and 16 s, and short again only after two minutes without
-/// a failure. The longest is short enough for a controller that is to be back soon after the API server is.
-fn pauses() -> Lasting<ResetTimerBackoff<ExponentialBackoff>> {
-    let growing = ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(800))
-        .with_max_delay(Duration::from_secs(8))
-        .with_jitter()
-        .without_max_times();
-    Lasting(ResetTimerBackoff::new(growing.into(), Duration::from_mins(2)))
-}
-
 /// Watches one kind of objects for ever. `filled` becomes true when the first list is complete.
 pub async fn run<K>(
     name: &'static str,
@@ -69,7 +56,7 @@ pub async fn run<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let stream = watcher(api, config).backoff(pauses());
+    let stream = watcher(api, config).backoff(pauses::short());
     pin_mut!(stream);
     while let Some(item) = stream.next().await {
         match item {

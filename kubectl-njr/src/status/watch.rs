@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anstyle::AnsiColor;
 use futures::stream::{BoxStream, StreamExt as _, select_all};
+use join_checks::pauses;
 use join_crds::NodeJoinRequest;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
@@ -176,10 +177,10 @@ fn streams(session: &Session, name: &str) -> impl futures::Stream<Item = Change>
     let about = watcher::Config::default().fields(&format!("regarding.name={name}"));
     let client = session.client();
     let requests: BoxStream<'static, Change> =
-        watcher(Api::all(client.clone()), named.clone()).default_backoff().map(Change::Request).boxed();
+        watcher(Api::all(client.clone()), named.clone()).backoff(pauses::short()).map(Change::Request).boxed();
     let certificates = SIGNERS.into_iter().enumerate().map(|(place, signer)| {
         let of_signer = watcher::Config::default().fields(&of_signer(signer));
-        let events = watcher(Api::all(client.clone()), of_signer).default_backoff();
+        let events = watcher(Api::all(client.clone()), of_signer).backoff(pauses::short());
         events.map(move |event| Change::Certificate(place, event)).boxed()
     });
     let certificates = select_all(certificates.collect::<Vec<_>>()).boxed();
@@ -188,8 +189,8 @@ fn streams(session: &Session, name: &str) -> impl futures::Stream<Item = Change>
     select_all([
         requests,
         certificates,
-        nodes.default_backoff().map(Change::Node).boxed(),
-        events.default_backoff().map(Change::Event).boxed(),
+        nodes.backoff(pauses::short()).map(Change::Node).boxed(),
+        events.backoff(pauses::short()).map(Change::Event).boxed(),
     ])
 }
 

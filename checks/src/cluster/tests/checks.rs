@@ -121,6 +121,25 @@ fn one_fault_is_told_by_one_check(
     assert!(told[0].remedy.as_ref().is_some_and(|remedy| !remedy.is_empty() && !remedy.contains('\n')));
 }
 
+#[test]
+fn policies_of_another_namespace_are_told_as_that_and_not_as_changed() {
+    let finding = |facts: &Facts| {
+        let report = check(facts, Scope::Installed);
+        report.checks.into_iter().find(|finding| finding.id == ids::POLICIES).unwrap()
+    };
+    let mut facts = good();
+    facts.namespace = "wrong".to_owned();
+    let told = finding(&facts);
+    assert_eq!(told.verdict, Verdict::Failed);
+    assert_eq!(told.observed, "they name the controller of namespace join-system, not of wrong");
+    assert_eq!(told.remedy.as_deref(), Some("kubectl njr check --namespace join-system"));
+    // With a fault of their own, that is what matters.
+    list(&mut facts.policies)[0].spec.as_mut().unwrap().failure_policy = Some("Ignore".to_owned());
+    let told = finding(&facts);
+    assert!(told.observed.contains("was changed"), "{told:#?}");
+    assert!(told.remedy.unwrap().starts_with("helm upgrade"));
+}
+
 fn set_version(facts: &mut Facts, version: &str, minor: u32) {
     let Look::Found(server) = &mut facts.server else { panic!() };
     version.clone_into(&mut server.version);

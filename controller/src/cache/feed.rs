@@ -5,7 +5,6 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{StreamExt as _, pin_mut};
 use join_checks::pauses;

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use k8s_openapi::api::core::v1::ConfigMap;

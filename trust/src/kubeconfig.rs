@@ -12,7 +12,8 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::limits::{MAX_BEARER_TOKEN_BYTES, MAX_KUBECONFIG_BYTES, MAX_YAML_EVENTS};
+use crate::limits::{MAX_BEARER_TOKEN_BYTES, MAX_KUBECONFIG_BYTES};
+use crate::yaml;
 
 /// A kubeconfig cannot be used for discovery.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -264,11 +265,7 @@ impl RawKubeconfig {
         if text.len() > MAX_KUBECONFIG_BYTES {
             return Err(KubeconfigError::Size { length: text.len() });
         }
-        // No kubeconfig needs aliases, with which a short text can stand for a huge document.
-        let budget = serde_saphyr::budget! { max_events: MAX_YAML_EVENTS, max_aliases: 0, max_documents: 1 };
-        let options = serde_saphyr::options! { budget: budget };
-        let raw: Self = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| KubeconfigError::Yaml { line: error.location().map_or(0, |at| at.line()) })?;
+        let raw: Self = yaml::read(text).map_err(|error| KubeconfigError::Yaml { line: error.line() })?;
         let (api_version, kind) = (raw.api_version.as_deref(), raw.kind.as_deref());
         if api_version.is_some_and(|version| version != "v1") || kind.is_some_and(|kind| kind != "Config") {
             return Err(KubeconfigError::Kind {

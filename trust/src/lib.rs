@@ -12,6 +12,7 @@
 //! | [`ca_bundle`], [`endpoint`] | which certificates and which address may be trusted from here on? |
 //! | [`cluster_info`] | what may a machine believe of an anonymous answer from an unverified server? |
 //! | [`kubeconfig`] | what does a discovery file say? |
+//! | [`join_configuration`] | what does a file that was written for `kubeadm join` say? |
 //! | [`machine_key`], [`announcement`] | which machine is this, and does it hold its key? |
 //! | [`sealing`], [`credentials`] | how do credentials reach exactly one machine through a public object? |
 //! | [`pkcs10`], [`policy`] | may this certificate signing request be approved? |
@@ -25,6 +26,7 @@ pub mod ca_bundle;
 pub mod cluster_info;
 pub mod credentials;
 pub mod endpoint;
+pub mod join_configuration;
 pub mod jws;
 pub mod kubeconfig;
 pub mod limits;
@@ -38,6 +40,7 @@ pub mod sealing;
 #[cfg(test)]
 mod test_support;
 pub mod token;
+pub mod yaml;
 
 /// Seconds since 1970-01-01T00:00:00Z, the one form in which times cross this crate's border.
 ///

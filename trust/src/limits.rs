@@ -19,10 +19,19 @@ pub const MAX_ALTERNATIVE_NAMES: usize = 32;
 /// Kubernetes limits a whole ConfigMap to 1 MiB.
 pub const MAX_KUBECONFIG_BYTES: usize = 1024 * 1024;
 
-/// The most parser events (scalars, beginnings and ends of lists and maps) of a kubeconfig.
+/// The most parser events (scalars, beginnings and ends of lists and maps) of a YAML text.
 ///
-/// A cluster with its context and user makes about 40, so this leaves room for 500 of them in a discovery file.
+/// A cluster of a kubeconfig with its context and user makes about 40, so this leaves room for 500 of them in a discovery
+/// file. kubeadm's longest configurations stay under 1,000.
 pub const MAX_YAML_EVENTS: usize = 20_000;
+
+/// The most documents of one file of kubeadm's, which knows seven kinds and takes each once.
+pub const MAX_YAML_DOCUMENTS: usize = 32;
+
+/// The longest file with a JoinConfiguration in it: 64 KiB.
+///
+/// With every other kind that kubeadm reads beside it such a file has some 10 KiB.
+pub const MAX_JOIN_CONFIGURATION_BYTES: usize = 64 * 1024;
 
 /// The longest detached signature string that is compared.
 ///

@@ -4,6 +4,7 @@
 //! is both the bearer credential and the HMAC key of cluster-info's signature. Source: Kubernetes'
 //! `cluster-bootstrap/token/api`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -207,6 +208,27 @@ impl BootstrapToken {
     pub fn expose(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("{}.{}", self.id.0, *self.secret.0))
     }
+}
+
+/// A text with every token in it taken out, for errors that quote what a person wrote: tokens are pasted into the wrong
+/// field.
+pub fn redacted(text: &str) -> Cow<'_, str> {
+    const LENGTH: usize = ID_LENGTH + 1 + SECRET_LENGTH;
+    let is_token = |window: &[u8]| {
+        window
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| if at == ID_LENGTH { *byte == b'.' } else { ALPHABET.contains(byte) })
+    };
+    // A token has no part of a longer character in it, so that it can be cut out of any text.
+    let find = |text: &str| text.as_bytes().windows(LENGTH).position(is_token);
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some(at) = find(rest) {
+        kept.push_str(&rest[..at]);
+        kept.push_str("[redacted]");
+        rest = &rest[at + LENGTH..];
+    }
+    if kept.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(kept + rest) }
 }
 
 fn consists_of_alphabet(text: &str, length: usize) -> bool {

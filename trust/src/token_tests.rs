@@ -199,3 +199,15 @@ proptest! {
         prop_assert!(TokenId::parse(&text).map_or(true, |id| id.as_str() == text));
     }
 }
+
+#[rstest]
+#[case("", "")]
+#[case("host:6443", "host:6443")]
+#[case("abcdef.0123456789abcdef", "[redacted]")]
+#[case("\"xabcdef.0123456789abcdef0\": ä", "\"x[redacted]0\": ä")]
+#[case("abcdef.0123456789abcdef abcdef.0123456789abcdefabcdef.0123456789abcdef", "[redacted] [redacted][redacted]")]
+#[case("abcdef.0123456789abcde", "abcdef.0123456789abcde")]
+#[case("abcde\u{e4}.0123456789abcdef", "abcde\u{e4}.0123456789abcdef")]
+fn tokens_are_taken_out_of_texts(#[case] text: &str, #[case] expected: &str) {
+    assert_eq!(redacted(text), expected);
+}

@@ -12,6 +12,7 @@ use join_trust::ca_bundle::CaTrust;
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::credentials::JoinCredentials;
 use join_trust::endpoint::Endpoint;
+use join_trust::join_configuration::JoinConfiguration;
 use join_trust::jws;
 use join_trust::kubeconfig::DiscoveryFile;
 use join_trust::pin::{PinSet, PublicKeyPin};
@@ -96,6 +97,11 @@ fn seeds_of_jws() {
 #[test]
 fn seeds_of_discovery_file() {
     check("discovery_file", |content| DiscoveryFile::parse(text(content)).is_ok());
+}
+
+#[test]
+fn seeds_of_join_configuration() {
+    check("join_configuration", |content| JoinConfiguration::parse(text(content)).is_ok());
 }
 
 #[test]

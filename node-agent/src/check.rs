@@ -40,7 +40,7 @@ pub async fn run(question: &Question<'_>) -> Report {
     if let Some(configuration) = &configuration
         && let Some(membership) = Membership::current(&configuration.state_directory, &configuration.node_name)
     {
-        return of_member(configuration, &membership, told, question.ignore).await;
+        return of_member(configuration, &membership, question.ignore).await;
     }
     before(question, configuration.as_ref(), &hostname, told).await
 }
@@ -49,7 +49,13 @@ pub async fn run(question: &Question<'_>) -> Report {
 fn configured(path: &Path, loaded: Result<&Configuration, &config::Error>) -> Finding {
     match loaded {
         Ok(configuration) => {
-            CONFIGURATION.passed(format!("this machine is to be the node {}", configuration.node_name.as_str()))
+            let told = format!("this machine is to be the node {}", configuration.node_name);
+            match &configuration.warning {
+                None => CONFIGURATION.passed(told),
+                Some(warning) => CONFIGURATION
+                    .failed_with(format!("{told}; {warning}"), "compare the file with the request")
+                    .as_warning(),
+            }
         }
         Err(config::Error::Read { path: missing, source })
             if source.kind() == std::io::ErrorKind::NotFound && path == Path::new(DEFAULT_PATH) && missing == path =>
@@ -135,7 +141,7 @@ fn authorities<'a>(configuration: Option<&'a Configuration>, reach: Option<&'a r
 }
 
 /// The checks of a machine that is a node already.
-async fn of_member(configuration: &Configuration, membership: &Membership, told: Finding, ignore: &[String]) -> Report {
+async fn of_member(configuration: &Configuration, membership: &Membership, ignore: &[String]) -> Report {
     let mut health = Health::new(configuration.node_name.clone());
     health.look().await;
     if let Some(cluster) = member::cluster(membership)
@@ -143,14 +149,15 @@ async fn of_member(configuration: &Configuration, membership: &Membership, told:
     {
         health.ask(&client).await;
     }
-    let mut checks = vec![Finding { observed: format!("this machine is the node {}", membership.node_name), ..told }];
+    // What the request decides is decided.
+    let mut checks = vec![CONFIGURATION.passed(format!("this machine is the node {}", membership.node_name))];
     checks.extend(health.report(None).unwrap_or_default().checks);
     checks::waived(checks, ignore)
 }
 
 #[cfg(test)]
 mod tests {
-    use join_checks::Verdict::{Failed, Skipped};
+    use join_checks::Verdict::{Failed, Passed, Skipped, Warning};
 
     use super::*;
 
@@ -166,6 +173,19 @@ mod tests {
         assert_eq!(configured(Path::new(DEFAULT_PATH), Err(&error(DEFAULT_PATH))).verdict, Skipped);
         // A file that the configuration names is another matter.
         assert_eq!(configured(Path::new(DEFAULT_PATH), Err(&error("/etc/token"))).verdict, Failed);
+    }
+
+    #[test]
+    fn what_is_not_read_of_a_join_configuration_is_a_warning() {
+        let text = include_str!("../../fuzz/seeds/join_configuration/good-worker.yaml");
+        let surroundings = Surroundings { hostname: "worker-7".to_owned(), allow_unsafe_discovery: false };
+        let read = |_: &Path| unreachable!("the file names no other");
+        let configuration = Configuration::of_text(Path::new(DEFAULT_PATH), text, &surroundings, &read).unwrap();
+        let finding = configured(Path::new(DEFAULT_PATH), Ok(&configuration));
+        assert_eq!(finding.verdict, Warning);
+        assert!(finding.observed.contains("the node worker-7; not taken from nodeRegistration: "), "{finding:?}");
+        let plain = Configuration { warning: None, ..configuration };
+        assert_eq!(configured(Path::new(DEFAULT_PATH), Ok(&plain)).verdict, Passed);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The agent's configuration file: where the cluster is, how to know that it is the right one, and the enrollment
-//! token. Where a field means what it means in kubeadm's `JoinConfiguration`, it has kubeadm's name.
+//! token. Where a field means what it means in kubeadm's `JoinConfiguration`, it has kubeadm's name; a `JoinConfiguration`
+//! itself will do as well.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,13 +10,17 @@ use std::path::{Path, PathBuf};
 
 use join_trust::ca_bundle::CaTrust;
 use join_trust::endpoint::Endpoint;
+use join_trust::join_configuration::JoinConfigurationError;
 use join_trust::kubeconfig::DiscoveryFile;
 use join_trust::names::NodeName;
 use join_trust::pin::PinSet;
-use join_trust::token::BootstrapToken;
+use join_trust::token::{BootstrapToken, redacted};
+use join_trust::yaml::{self, YamlError};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use zeroize::Zeroizing;
+
+mod join_configuration;
 
 /// Where the file is unless told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/join-agent/config.yaml";
@@ -54,14 +59,20 @@ pub enum Error {
         size: u64,
     },
     /// The file is not YAML of the expected shape.
-    #[error("{path}: {place}: {reason}")]
+    #[error("{path}: {source}")]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Line and column.
-        place: String,
-        /// What was expected.
-        reason: String,
+        /// Where, and what was expected.
+        source: YamlError,
+    },
+    /// The file is one of kubeadm's, and not one that can be used.
+    #[error("{path}: {source}")]
+    JoinConfiguration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: JoinConfigurationError,
     },
     /// A field has a value that it cannot have.
     #[error("{path}: {field}: {reason}")]
@@ -86,6 +97,8 @@ pub struct Configuration {
     pub node_addresses: Vec<IpAddr>,
     /// Where the agent keeps its keys.
     pub state_directory: PathBuf,
+    /// What the file says and the agent does not do, if there is something.
+    pub warning: Option<String>,
 }
 
 /// How to find the API server and recognise it.
@@ -158,6 +171,13 @@ pub struct Surroundings {
     pub allow_unsafe_discovery: bool,
 }
 
+impl Surroundings {
+    /// kubeadm's default as well: the host name in lower case.
+    fn default_name(&self) -> String {
+        self.hostname.trim().to_lowercase()
+    }
+}
+
 /// Reads one of the files that a configuration names.
 pub type ReadFile<'a> = dyn Fn(&Path) -> Result<Zeroizing<String>, Error> + 'a;
 
@@ -170,7 +190,11 @@ impl Configuration {
 
     /// Checks a configuration's text. The files that it names are read by `read`, so that this is pure.
     pub fn of_text(path: &Path, text: &str, surroundings: &Surroundings, read: &ReadFile<'_>) -> Result<Self, Error> {
-        build(path, parse(path, text)?, surroundings, read)
+        if join_trust::join_configuration::is_of_kubeadm(text) {
+            return join_configuration::build(path, text, surroundings, read);
+        }
+        let raw = yaml::read(text).map_err(|source| Error::Syntax { path: path.to_owned(), source })?;
+        build(path, raw, surroundings, read)
     }
 }
 
@@ -193,21 +217,9 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
     Ok(text)
 }
 
-fn parse(path: &Path, text: &str) -> Result<RawConfiguration, Error> {
-    serde_saphyr::from_str(text).map_err(|failure| {
-        let place = failure.location().map(|place| format!("line {}, column {}", place.line(), place.column()));
-        Error::Syntax {
-            path: path.to_owned(),
-            place: place.unwrap_or_else(|| "somewhere".to_owned()),
-            reason: without_snippet(&failure),
-        }
-    })
-}
-
-/// The parser's own message quotes the lines around the mistake, and one of them can hold the token.
-fn without_snippet(failure: &serde_saphyr::Error) -> String {
-    let message = failure.without_snippet().to_string();
-    message.lines().next().unwrap_or("not understood").to_owned()
+/// A field's value is wrong, and the reason may quote it.
+fn wrong(path: &Path, field: &'static str, reason: &str) -> Error {
+    Error::Field { path: path.to_owned(), field, reason: redacted(reason).into_owned() }
 }
 
 fn build(
@@ -216,31 +228,32 @@ fn build(
     surroundings: &Surroundings,
     read: &ReadFile<'_>,
 ) -> Result<Configuration, Error> {
-    let wrong = |field: &'static str, reason: String| Error::Field { path: path.to_owned(), field, reason };
+    let wrong = |field, reason: &str| wrong(path, field, reason);
     if raw.api_version != "agent.nodejoin.dev/v1alpha1" {
-        return Err(wrong("apiVersion", format!("is {:?}, expected agent.nodejoin.dev/v1alpha1", raw.api_version)));
+        let expected = "expected agent.nodejoin.dev/v1alpha1, or kubeadm.k8s.io/v1beta4 for a JoinConfiguration";
+        return Err(wrong("apiVersion", &format!("is {:?}, {expected}", raw.api_version)));
     }
     if raw.kind != "AgentConfiguration" {
-        return Err(wrong("kind", format!("is {:?}, expected AgentConfiguration", raw.kind)));
+        return Err(wrong("kind", &format!("is {:?}, expected AgentConfiguration", raw.kind)));
     }
-    // kubeadm's default as well: the host name in lower case.
-    let name = raw.node_name.unwrap_or_else(|| surroundings.hostname.trim().to_lowercase());
-    let node_name = NodeName::parse(&name).map_err(|error| wrong("nodeName", error.to_string()))?;
+    let name = raw.node_name.unwrap_or_else(|| surroundings.default_name());
+    let node_name = NodeName::parse(&name).map_err(|error| wrong("nodeName", &error.to_string()))?;
     let addresses: Result<Vec<IpAddr>, Error> = raw
         .node_addresses
         .iter()
-        .map(|text| text.parse().map_err(|_| wrong("nodeAddresses", format!("{text:?} is no IP address"))))
+        .map(|text| text.parse().map_err(|_| wrong("nodeAddresses", &format!("{text:?} is no IP address"))))
         .collect();
     let discovery = match (raw.discovery.bootstrap_token, raw.discovery.file) {
         (Some(token), None) => token_discovery(path, token, surroundings, read)?,
-        (None, Some(file)) => file_discovery(path, file, read)?,
-        _ => return Err(wrong("discovery", "expected exactly one of bootstrapToken and file".to_owned())),
+        (None, Some(file)) => file_discovery(path, file.kube_config_path, read)?,
+        _ => return Err(wrong("discovery", "expected exactly one of bootstrapToken and file")),
     };
     Ok(Configuration {
         node_name,
         discovery,
         node_addresses: addresses?,
         state_directory: raw.state_directory.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIRECTORY)),
+        warning: None,
     })
 }
 
@@ -250,49 +263,46 @@ fn token_discovery(
     surroundings: &Surroundings,
     read: &ReadFile<'_>,
 ) -> Result<Discovery, Error> {
-    let wrong = |field: &'static str, reason: String| Error::Field { path: path.to_owned(), field, reason };
+    let wrong = |field, reason: &str| wrong(path, field, reason);
     let endpoint = Endpoint::parse(&raw.api_server_endpoint)
-        .map_err(|error| wrong("discovery.bootstrapToken.apiServerEndpoint", error.to_string()))?;
+        .map_err(|error| wrong("discovery.bootstrapToken.apiServerEndpoint", &error.to_string()))?;
     let (field, text) = match (raw.token, raw.token_file) {
         (Some(token), None) => ("discovery.bootstrapToken.token", token),
         (None, Some(file)) => ("discovery.bootstrapToken.tokenFile", read(&file)?),
-        _ => {
-            let reason = "expected exactly one of token and tokenFile".to_owned();
-            return Err(wrong("discovery.bootstrapToken", reason));
-        }
+        _ => return Err(wrong("discovery.bootstrapToken", "expected exactly one of token and tokenFile")),
     };
-    let token = BootstrapToken::parse(text.trim()).map_err(|error| wrong(field, error.to_string()))?;
+    let token = BootstrapToken::parse(text.trim()).map_err(|error| wrong(field, &error.to_string()))?;
     // Tells a token that has ended from one that was never known; nothing is decided by it.
     let expires = raw.token_expiration.map(|text| text.parse::<Timestamp>()).transpose();
-    let expires = expires.map_err(|error| wrong("discovery.bootstrapToken.tokenExpiration", error.to_string()))?;
+    let expires = expires.map_err(|error| wrong("discovery.bootstrapToken.tokenExpiration", &error.to_string()))?;
     let pins = PinSet::parse(raw.ca_cert_hashes.iter().map(String::as_str))
-        .map_err(|error| wrong("discovery.bootstrapToken.caCertHashes", error.to_string()))?;
-    let trust = match (pins.is_empty(), raw.unsafe_skip_ca_verification) {
-        // As for kubeadm: pins count even where skipping them was asked for as well.
-        (false, _) => CaTrust::Pinned(pins),
-        (true, true) if surroundings.allow_unsafe_discovery => CaTrust::UnsafeAny,
+        .map_err(|error| wrong("discovery.bootstrapToken.caCertHashes", &error.to_string()))?;
+    let trust = trust(path, pins, raw.unsafe_skip_ca_verification, surroundings)?;
+    Ok(Discovery::Token { endpoint, token, expires, trust })
+}
+
+/// Which certificate authorities are trusted. As for kubeadm: pins count even where skipping them was asked for as well.
+fn trust(path: &Path, pins: PinSet, skip: bool, surroundings: &Surroundings) -> Result<CaTrust, Error> {
+    match (pins.is_empty(), skip) {
+        (false, _) => Ok(CaTrust::Pinned(pins)),
+        (true, true) if surroundings.allow_unsafe_discovery => Ok(CaTrust::UnsafeAny),
         (true, true) => {
             let reason = "anybody who holds the token could pretend to be the API server; give caCertHashes, or start \
                           the agent with --allow-unsafe-discovery as well";
-            return Err(wrong("discovery.bootstrapToken.unsafeSkipCAVerification", reason.to_owned()));
+            Err(wrong(path, "discovery.bootstrapToken.unsafeSkipCAVerification", reason))
         }
         (true, false) => {
             let reason = "is empty, expected at least one sha256:<hash>, which `kubeadm token create \
                           --print-join-command` prints";
-            return Err(wrong("discovery.bootstrapToken.caCertHashes", reason.to_owned()));
+            Err(wrong(path, "discovery.bootstrapToken.caCertHashes", reason))
         }
-    };
-    Ok(Discovery::Token { endpoint, token, expires, trust })
+    }
 }
 
-fn file_discovery(path: &Path, raw: RawFile, read: &ReadFile<'_>) -> Result<Discovery, Error> {
-    let text = read(&raw.kube_config_path)?;
-    let kubeconfig = DiscoveryFile::parse(&text).map_err(|error| Error::Field {
-        path: path.to_owned(),
-        field: "discovery.file.kubeConfigPath",
-        reason: format!("{}: {error}", raw.kube_config_path.display()),
-    })?;
-    Ok(Discovery::File { path: raw.kube_config_path, kubeconfig: Box::new(kubeconfig) })
+fn file_discovery(path: &Path, file: PathBuf, read: &ReadFile<'_>) -> Result<Discovery, Error> {
+    let kubeconfig = DiscoveryFile::parse(&read(&file)?)
+        .map_err(|error| wrong(path, "discovery.file.kubeConfigPath", &format!("{}: {error}", file.display())))?;
+    Ok(Discovery::File { path: file, kubeconfig: Box::new(kubeconfig) })
 }
 
 #[cfg(test)]

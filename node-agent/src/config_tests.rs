@@ -87,6 +87,10 @@ fn mistakes_name_the_field_and_never_the_secret() {
         (format!("nodeAddresses: [example.com]\n{}", good()), "nodeAddresses"),
         (good().replace("bootstrapToken:", "nothing:"), "nothing"),
         (good().replace("    token", "  token"), "line"),
+        (with(&format!("apiServerEndpoint: abcdef.{SECRET}\n{token}\n{pins}")), "apiServerEndpoint"),
+        (with(&format!("{endpoint}\n{token}\n{pins}\nabcdef.{SECRET}: 1")), "unknown field"),
+        (format!("nodeAddresses: [abcdef.{SECRET}]\n{}", good()), "nodeAddresses"),
+        (format!("nodeAddresses: &a [192.0.2.1]\nstateDirectory: *a\n{}", good()), "too large or too complex"),
     ];
     for (text, expected) in cases {
         let error = load(&text).expect_err(&text).to_string();

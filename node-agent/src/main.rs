@@ -81,6 +81,9 @@ fn serve(
         LogFormat::Json => logs.with(layer.json()).init(),
     }
     let (configuration, hostname) = load(arguments)?;
+    if let Some(warning) = &configuration.warning {
+        tracing::warn!(file = %arguments.config.display(), "{warning}");
+    }
     // One thread: the agent waits nearly all of its life.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

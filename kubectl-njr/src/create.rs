@@ -8,7 +8,7 @@ use join_trust::pin::PublicKeyPin;
 use crate::options::{DryRun, DryRunOption, GlobalOptions, ObjectOutput};
 use crate::session::{CallError, ConnectError, Session};
 use crate::spec_options::{self, SpecOptions};
-use crate::{output, request};
+use crate::{join_configuration, output, request};
 
 /// The request could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum Error {
     /// A flag's value cannot be used.
     #[error(transparent)]
     Spec(#[from] spec_options::Error),
+    /// The file of kubeadm's cannot be used.
+    #[error(transparent)]
+    JoinConfiguration(#[from] join_configuration::Error),
     /// There is a request of this name.
     #[error("there is a request {0} already; see how far it is with: kubectl njr status {0}")]
     Exists(NodeName),
@@ -74,7 +77,7 @@ impl Arguments {
             DeliveryOption::Sealed => Delivery::Sealed,
             DeliveryOption::Token => Delivery::Token,
         };
-        let spec = self.spec.spec(machine, delivery, &[])?;
+        let spec = self.spec.spec(machine, delivery, &self.spec.defaults(&self.name)?)?;
         Ok(NodeJoinRequest::new(self.name.as_str(), spec))
     }
 }
@@ -136,6 +139,54 @@ spec:
 "
         );
         assert_eq!(yaml, expected);
+    }
+
+    #[test]
+    fn a_file_of_kubeadm_says_what_no_flag_says() {
+        const WORKER: &str = include_str!("../../fuzz/seeds/join_configuration/good-worker.yaml");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), WORKER).unwrap();
+        let path = file.path().to_str().unwrap();
+        let request = |line: &[&str]| {
+            arguments(&[line, &["--key", KEY, "--join-configuration", path]].concat()).unwrap().request()
+        };
+        let made = request(&["worker-7", "--taint", "a:NoExecute", "--label", "a=b"]).unwrap();
+        let yaml = request::show(&made, "created", DryRun::Client, Some(ObjectFormat::Yaml)).unwrap();
+        let expected = format!(
+            "\
+apiVersion: nodejoin.dev/v1alpha1
+kind: NodeJoinRequest
+metadata:
+  name: worker-7
+spec:
+  addresses:
+  - \"192.0.2.17\"
+  - 2001:db8::17
+  deadlineSeconds: 3600
+  delivery: Sealed
+  machine:
+    publicKeyHash: {KEY}
+    trust: Pinned
+  nodeRegistration:
+    criSocket: unix:///run/containerd/containerd.sock
+    ignorePreflightErrors:
+    - Swap
+    kubeletExtraArgs:
+    - name: node-ip
+      value: 192.0.2.17,2001:db8::17
+    labels:
+      a: b
+    taints:
+    - effect: NoExecute
+      key: a
+  removal: Retain
+  role: Worker
+  tokenTTLSeconds: 900
+"
+        );
+        assert_eq!(yaml, expected);
+        let refused = request(&["worker-8"]).unwrap_err().to_string();
+        assert!(refused.contains("nodeRegistration.name is worker-7, and the request is for worker-8"), "{refused}");
     }
 
     #[test]

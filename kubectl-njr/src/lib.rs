@@ -22,6 +22,7 @@ pub mod create;
 pub mod doctor;
 pub mod enroll;
 pub mod join_command;
+pub mod join_configuration;
 pub mod machines;
 pub mod options;
 pub mod output;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +11,9 @@ use join_crds::{
     ControlPlane, Delivery, KubeletArg, LocalApiEndpoint, Machine, NodeJoinRequestSpec, NodeRegistration, Removal,
     Role, Taint, TaintEffect,
 };
+use join_trust::names::NodeName;
 
+use crate::join_configuration::{self, Defaults};
 use crate::options::duration;
 
 /// A flag has a value that no request can have.
@@ -53,9 +56,13 @@ enum RemovalOption {
 /// Flags for the fields of a request, except those that say which machine may carry it out.
 #[derive(Debug, Clone, Args)]
 pub struct SpecOptions {
-    /// What the machine becomes
-    #[arg(long, value_enum, ignore_case = true, default_value_t = RoleOption::Worker)]
-    role: RoleOption,
+    /// JoinConfiguration of kubeadm, from which nodeRegistration and controlPlane are taken; flags given beside it win
+    #[arg(long, value_name = "FILE")]
+    join_configuration: Option<PathBuf>,
+
+    /// What the machine becomes [default: worker]
+    #[arg(long, value_enum, ignore_case = true)]
+    role: Option<RoleOption>,
 
     /// IP address that the node may have and its serving certificate may name; may be given more than once
     #[arg(long = "address", value_name = "IP", value_delimiter = ',')]
@@ -111,30 +118,38 @@ pub struct SpecOptions {
 }
 
 impl SpecOptions {
-    /// The specification of a request for this machine. `more_addresses` are added to those of the flags.
+    /// What holds where no flag is given: what the file says that a flag names, if one does.
+    pub fn defaults(&self, name: &NodeName) -> Result<Defaults, join_configuration::Error> {
+        self.join_configuration.as_deref().map_or(Ok(Defaults::default()), |path| Defaults::read(path, name))
+    }
+
+    /// The specification of a request for this machine.
     pub fn spec(
         &self,
         machine: Machine,
         delivery: Delivery,
-        more_addresses: &[IpAddr],
+        defaults: &Defaults,
     ) -> Result<NodeJoinRequestSpec, Error> {
-        let mut addresses = self.addresses.clone();
-        addresses.extend(more_addresses.iter().filter(|address| !self.addresses.contains(address)));
+        let node = &defaults.node_registration;
         Ok(NodeJoinRequestSpec {
-            role: self.role(),
+            role: self.role(defaults),
             machine,
             delivery,
             token_ttl_seconds: seconds("token-ttl", self.token_ttl, DEFAULT_TOKEN_TTL_SECONDS)?,
             deadline_seconds: seconds("deadline", self.deadline, DEFAULT_DEADLINE_SECONDS)?,
-            addresses,
+            addresses: given_or(&self.addresses, &defaults.addresses),
             node_registration: NodeRegistration {
-                cri_socket: self.cri_socket.clone(),
-                kubelet_extra_args: self.kubelet_extra_args.clone(),
+                cri_socket: self.cri_socket.clone().or_else(|| node.cri_socket.clone()),
+                kubelet_extra_args: given_or(&self.kubelet_extra_args, &node.kubelet_extra_args),
                 labels: self.labels()?,
-                taints: (self.no_taints || !self.taints.is_empty()).then(|| self.taints.clone()),
-                ignore_preflight_errors: self.ignore_preflight_errors.clone(),
+                taints: if self.no_taints || !self.taints.is_empty() {
+                    Some(self.taints.clone())
+                } else {
+                    node.taints.clone()
+                },
+                ignore_preflight_errors: given_or(&self.ignore_preflight_errors, &node.ignore_preflight_errors),
             },
-            control_plane: self.control_plane()?,
+            control_plane: self.control_plane(defaults)?,
             removal: match self.removal {
                 RemovalOption::Retain => Removal::Retain,
                 RemovalOption::Drain => Removal::Drain,
@@ -148,11 +163,11 @@ impl SpecOptions {
         self.replaces_node_uid.is_some()
     }
 
-    /// What the machine becomes.
-    pub fn role(&self) -> Role {
+    fn role(&self, defaults: &Defaults) -> Role {
         match self.role {
-            RoleOption::Worker => Role::Worker,
-            RoleOption::ControlPlane => Role::ControlPlane,
+            None => defaults.role,
+            Some(RoleOption::Worker) => Role::Worker,
+            Some(RoleOption::ControlPlane) => Role::ControlPlane,
         }
     }
 
@@ -166,18 +181,25 @@ impl SpecOptions {
         Ok(labels)
     }
 
-    fn control_plane(&self) -> Result<Option<ControlPlane>, Error> {
+    fn control_plane(&self, defaults: &Defaults) -> Result<Option<ControlPlane>, Error> {
         let (address, port) = (self.apiserver_advertise_address, self.apiserver_bind_port);
+        if self.role(defaults) != Role::ControlPlane {
+            // What the file says of a control plane is overruled with its role.
+            return if address.is_none() && port.is_none() { Ok(None) } else { Err(Error::OnlyControlPlane) };
+        }
+        let (address, port) = (address.or(defaults.advertise_address), port.or(defaults.bind_port));
         if address.is_none() && port.is_none() {
             return Ok(None);
-        }
-        if self.role != RoleOption::ControlPlane {
-            return Err(Error::OnlyControlPlane);
         }
         let local_api_endpoint =
             Some(LocalApiEndpoint { advertise_address: address, bind_port: port.map_or(DEFAULT_BIND_PORT, i32::from) });
         Ok(Some(ControlPlane { local_api_endpoint }))
     }
+}
+
+/// What the flags say, or else what the file does: never a mixture of both.
+fn given_or<T: Clone>(given: &[T], default: &[T]) -> Vec<T> {
+    if given.is_empty() { default.to_vec() } else { given.to_vec() }
 }
 
 fn seconds(flag: &'static str, given: Option<Duration>, default: i32) -> Result<i32, Error> {
@@ -199,17 +221,22 @@ fn label(text: &str) -> Result<(String, String), String> {
 fn taint(text: &str) -> Result<Taint, String> {
     let expected = "expected KEY=VALUE:EFFECT or KEY:EFFECT";
     let (name, effect) = text.rsplit_once(':').ok_or(expected)?;
-    let effect = match effect {
-        "NoSchedule" => TaintEffect::NoSchedule,
-        "PreferNoSchedule" => TaintEffect::PreferNoSchedule,
-        "NoExecute" => TaintEffect::NoExecute,
-        _ => return Err("expected an effect of NoSchedule, PreferNoSchedule or NoExecute".to_owned()),
-    };
+    let effect = taint_effect(effect).ok_or("expected an effect of NoSchedule, PreferNoSchedule or NoExecute")?;
     let (key, value) = match name.split_once('=') {
         Some((key, value)) => (key, Some(value.to_owned())),
         None => (name, None),
     };
     if key.is_empty() { Err(expected.to_owned()) } else { Ok(Taint { key: key.to_owned(), value, effect }) }
+}
+
+/// The effect that Kubernetes knows by this name.
+pub(crate) fn taint_effect(text: &str) -> Option<TaintEffect> {
+    match text {
+        "NoSchedule" => Some(TaintEffect::NoSchedule),
+        "PreferNoSchedule" => Some(TaintEffect::PreferNoSchedule),
+        "NoExecute" => Some(TaintEffect::NoExecute),
+        _ => None,
+    }
 }
 
 fn kubelet_arg(text: &str) -> Result<KubeletArg, String> {
@@ -222,99 +249,5 @@ fn kubelet_arg(text: &str) -> Result<KubeletArg, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-    use rstest::rstest;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: SpecOptions,
-    }
-
-    fn parse(arguments: &[&str]) -> Result<SpecOptions, clap::Error> {
-        Line::try_parse_from([&["x"], arguments].concat()).map(|line| line.options)
-    }
-
-    fn spec(arguments: &[&str]) -> Result<NodeJoinRequestSpec, Error> {
-        parse(arguments).unwrap().spec(Machine::default(), Delivery::Sealed, &[])
-    }
-
-    #[test]
-    fn every_field_has_a_flag() {
-        let spec = spec(&[
-            "--role=control-plane",
-            "--address=192.0.2.1,2001:db8::1",
-            "--label=a=1",
-            "--label=b=",
-            "--taint=k=v:NoSchedule",
-            "--taint=k:NoExecute",
-            "--kubelet-extra-arg=--v=4",
-            "--kubelet-extra-arg=node-labels=x=y",
-            "--cri-socket=unix:///run/c.sock",
-            "--ignore-preflight-errors=NumCPU,Swap",
-            "--token-ttl=10m",
-            "--deadline=2h",
-            "--apiserver-advertise-address=192.0.2.9",
-            "--apiserver-bind-port=7443",
-            "--replaces-node-uid=0b5c",
-        ]);
-        let expected = serde_json::json!({
-            "role": "ControlPlane", "machine": {"trust": "Pinned"}, "delivery": "Sealed",
-            "tokenTTLSeconds": 600, "deadlineSeconds": 7200, "addresses": ["192.0.2.1", "2001:db8::1"],
-            "nodeRegistration": {
-                "criSocket": "unix:///run/c.sock",
-                "kubeletExtraArgs": [{"name": "v", "value": "4"}, {"name": "node-labels", "value": "x=y"}],
-                "labels": {"a": "1", "b": ""},
-                "taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}, {"key": "k", "effect": "NoExecute"}],
-                "ignorePreflightErrors": ["NumCPU", "Swap"],
-            },
-            "controlPlane": {"localAPIEndpoint": {"advertiseAddress": "192.0.2.9", "bindPort": 7443}},
-            "removal": "Retain", "replacesNodeUID": "0b5c",
-        });
-        assert_eq!(serde_json::to_value(spec.unwrap()).unwrap(), expected);
-    }
-
-    #[test]
-    fn no_taints_is_something_else_than_nothing_said_of_taints() {
-        assert_eq!(spec(&[]).unwrap().node_registration.taints, None);
-        assert_eq!(spec(&["--no-taints"]).unwrap().node_registration.taints, Some(Vec::new()));
-    }
-
-    #[test]
-    fn addresses_are_added_once() {
-        let options = parse(&["--address=192.0.2.1"]).unwrap();
-        let more = ["192.0.2.2".parse().unwrap(), "192.0.2.1".parse().unwrap()];
-        let spec = options.spec(Machine::default(), Delivery::Sealed, &more).unwrap();
-        assert_eq!(spec.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.2"]);
-    }
-
-    #[rstest]
-    #[case(&["--token-ttl=1500ms"], Error::Seconds { flag: "token-ttl", given: Duration::from_millis(1500) })]
-    #[case(&["--deadline=1000000h"], Error::Seconds { flag: "deadline", given: Duration::from_hours(1_000_000) })]
-    #[case(&["--label=a=1", "--label=a=2"], Error::LabelTwice { key: "a".to_owned() })]
-    #[case(&["--apiserver-bind-port=1"], Error::OnlyControlPlane)]
-    fn contradictions_are_told(#[case] arguments: &[&str], #[case] expected: Error) {
-        assert_eq!(spec(arguments), Err(expected));
-    }
-
-    #[rstest]
-    #[case("--role=master")]
-    #[case("--address=worker-1")]
-    #[case("--label=a")]
-    #[case("--label==a")]
-    #[case("--taint=k=v")]
-    #[case("--taint=k=v:Never")]
-    #[case("--taint=:NoSchedule")]
-    #[case("--kubelet-extra-arg=--")]
-    #[case("--token-ttl=15")]
-    #[case("--token-ttl=-15m")]
-    #[case("--token-ttl=99999999999999999h")]
-    #[case("--token-ttl=")]
-    #[case("--apiserver-bind-port=0")]
-    fn what_is_no_value_is_a_usage_error(#[case] argument: &str) {
-        assert_eq!(parse(&[argument]).map(|_| ()).map_err(|error| error.exit_code()), Err(2));
-    }
-}
+#[path = "spec_options_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use crate::machines::Seen;
 use crate::options::{DryRun, DryRunOption, GlobalOptions, ObjectOutput};
 use crate::session::{CallError, ConnectError, Session};
 use crate::spec_options::{self, SpecOptions};
-use crate::{output, request};
+use crate::{join_configuration, output, request};
 use decide::{Choice, Refusal};
 
 /// The machine was not accepted.
@@ -30,6 +30,9 @@ pub enum Error {
     /// A flag's value cannot be used.
     #[error(transparent)]
     Spec(#[from] spec_options::Error),
+    /// The file of kubeadm's cannot be used.
+    #[error(transparent)]
+    JoinConfiguration(#[from] join_configuration::Error),
     /// Nobody can be asked.
     #[error(
         "not accepting {name} without being asked: standard input is not a terminal; compare the key, and add --yes"
@@ -90,7 +93,8 @@ pub async fn run(options: &GlobalOptions, arguments: &Arguments) -> Result<(), E
         Choice::Unchanged(request) => (request.clone(), "unchanged"),
         Choice::Create(machine) => {
             let machine_spec = Machine { public_key_hash: Some(arguments.key.to_string()), trust: Trust::Pinned };
-            let spec = arguments.spec.spec(machine_spec, Delivery::Sealed, &[])?;
+            let spec =
+                arguments.spec.spec(machine_spec, Delivery::Sealed, &arguments.spec.defaults(&arguments.name)?)?;
             if dry_run == DryRun::None && !arguments.yes {
                 ask(arguments, &confirm::question(&machine, &spec, Timestamp::now()))?;
             }

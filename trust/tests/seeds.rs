@@ -65,6 +65,7 @@ fn every_target_has_seeds() {
         "credentials",
         "csr_policy",
         "discovery_file",
+        "join_configuration",
         "jws",
         "sealed_envelope",
         "token",

@@ -40,6 +40,7 @@ const TARGETS: &[(&str, usize)] = &[
     ("jws", 1024),
     ("announcement", 4 * 1024),
     ("agent_configuration", 4 * 1024),
+    ("join_configuration", 4 * 1024),
     ("discovery_file", 4 * 1024),
     ("cluster_info", 4 * 1024),
     ("sealed_envelope", 4 * 1024),

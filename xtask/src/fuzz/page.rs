@@ -75,10 +75,7 @@ fn page(record: &Record) -> anyhow::Result<String> {
          Rust libraries, as far as they do not end in a fault.\n\
          - Keys, tokens and pins that are the same for every input are made once.\n\
          - The longest input of each target in bytes, and in brackets its number of seeds: {}. The sizes beyond which the \
-         parsers refuse ([limits](threat-model.md#exhausting-resources)) are tested by hand.\n\n\
-         ## What there is no target for\n\n\
-         kubeadm's `JoinConfiguration`: nothing in this version reads one. The agent's own configuration file, which \
-         has kubeadm's names for the same things, is the target `agent_configuration`.\n",
+         parsers refuse ([limits](threat-model.md#exhausting-resources)) are tested by hand.\n",
         sizes.join(", "),
     )?;
     Ok(page)

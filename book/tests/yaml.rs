@@ -1,8 +1,8 @@
 //! Every YAML block of the documentation is what it says it is.
 //!
-//! Requests are checked as the API server does it (schema, rules, no unknown field), agent configurations by the
-//! agent's own parser, the chart's values by the chart's schema. All else must say what it is; the end-to-end suite
-//! `docs` gives it, and these once more, to the program that reads it.
+//! Requests are checked as the API server does it (schema, rules, no unknown field), agent configurations, those of
+//! kubeadm's kind among them, by the agent's own parser, the chart's values by the chart's schema. All else must say what
+//! it is; the end-to-end suite `docs` gives it, and these once more, to the program that reads it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end where it fails")]
 
 use std::fs;
@@ -89,7 +89,8 @@ fn check(block: &Block) -> Outcome {
         } else {
             match (object["apiVersion"].as_str(), object["kind"].as_str()) {
                 (Some("nodejoin.dev/v1alpha1"), Some("NodeJoinRequest")) => request(object)?,
-                (Some("agent.nodejoin.dev/v1alpha1"), Some("AgentConfiguration")) => agent_configuration(&block.text)?,
+                (Some("agent.nodejoin.dev/v1alpha1"), Some("AgentConfiguration"))
+                | (Some("kubeadm.k8s.io/v1beta4"), Some("JoinConfiguration")) => agent_configuration(&block.text)?,
                 (Some(version), kind) if version.contains("nodejoin.dev") => {
                     return Err(format!("{version} has no kind {kind:?}"));
                 }
@@ -151,12 +152,14 @@ fn the_packaged_configuration_is_one() {
 fn a_wrong_block_is_found() {
     let head = "apiVersion: nodejoin.dev/v1alpha1\nkind: NodeJoinRequest\nmetadata: {name: a}\n";
     let agent = "apiVersion: agent.nodejoin.dev/v1alpha1\nkind: AgentConfiguration\n";
+    let kubeadm = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\n";
     for (text, attribute, part) in [
         ("a: [".to_owned(), "", ""),
         (format!("{head}spec: {{machine: {{trust: Sometimes}}}}"), "", "Sometimes"),
         (format!("{head}spec: {{machine: {{}}}}"), "", "needs either publicKeyHash"),
         (format!("{head}spec: {{machine: {{trust: FirstUse}}, adresses: []}}"), "", "spec.adresses"),
         (format!("{agent}discovery: {{}}"), "", "expected exactly one"),
+        (format!("{kubeadm}discovery: {{caCertHash: []}}"), "", "caCertHash"),
         ("apiVersion: nodejoin.dev/v1alpha1\nkind: NodeJoin".to_owned(), "", "no kind"),
         ("rules: []".to_owned(), "", "needs an apiVersion"),
         ("replicas: 3".to_owned(), "values", "replicas"),

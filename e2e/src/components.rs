@@ -238,9 +238,11 @@ impl Recipe {
     }
 
     fn version(&self) -> Result<String, Error> {
-        let Some(module) = self.versioned_by else {
-            return Ok(String::new());
-        };
+        self.versioned_by.map_or_else(|| Ok(String::new()), |module| self.required(module))
+    }
+
+    /// The version of a module that `go.mod` requires.
+    fn required(&self, module: &'static str) -> Result<String, Error> {
         let path = self.module_folder().join(self.mod_file);
         let text = fs::read_to_string(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
         text.lines()
@@ -280,10 +282,17 @@ impl Recipe {
                     " -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
                 )
             }
-            "Helm" => {
-                let module = self.versioned_by.unwrap_or_default();
-                format!(" -X {module}/internal/version.version={version}")
+            "Helm" if self.versioned_by == HELM_3.versioned_by => {
+                // As Helm's own Makefile has it: without a cluster, Helm 3 takes the Kubernetes that is built into it, and
+                // otherwise 1.20. Kubernetes 1.37 is version 0.37 of its libraries.
+                let libraries = self.required("k8s.io/client-go")?;
+                let minor = libraries.split('.').nth(1).unwrap_or_default();
+                let package = "helm.sh/helm/v3/pkg";
+                format!(
+                    " -X helm.sh/helm/v3/internal/version.version={version} -X {package}/chartutil.k8sVersionMajor=1 -X {package}/chartutil.k8sVersionMinor={minor} -X {package}/lint/rules.k8sVersionMajor=1 -X {package}/lint/rules.k8sVersionMinor={minor}"
+                )
             }
+            "Helm" => format!(" -X helm.sh/helm/v4/internal/version.version={version}"),
             "containerd" => format!(" -X github.com/containerd/containerd/v2/version.Version={version}"),
             _ => String::new(),
         };

@@ -17,7 +17,9 @@ pub fn run() -> anyhow::Result<ExitCode> {
     command.current_dir(repository()).args(["mutants", "--package", "join-trust", "--output", "target"]);
     let status = command.arg(format!("--jobs={jobs}")).status().context("starting cargo-mutants")?;
     if !status.success() {
-        eprintln!("error: what survived is in target/mutants.out/missed.txt; docs/mutations.md explains what may");
+        eprintln!(
+            "error: what survived is in target/mutants.out/missed.txt, each with a test that is missing; docs/mutations.md has what is left out and why"
+        );
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

@@ -31,6 +31,14 @@ fn the_newer_good_request_takes_the_older_ones_place() {
     assert_eq!(superseded_by(&older, &[], &scene.context()), None);
 }
 
+/// A request for another name is not asked for again by it, and is judged by itself.
+#[test]
+fn a_good_request_does_not_take_the_place_of_one_for_another_name() {
+    let (scene, older, newer) = older_and_newer();
+    let older = CertificateRequest { request: Forge::kubelet("worker-8").pem(), ..older };
+    assert_eq!(superseded_by(&older, [&newer], &scene.context()), None);
+}
+
 #[test]
 fn requests_of_the_same_second_have_one_winner() {
     let (scene, older, newer) = older_and_newer();

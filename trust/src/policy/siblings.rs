@@ -22,7 +22,6 @@ pub fn superseded_by<'a>(
     if is_chosen(csr, context) {
         return None;
     }
-    let context = Context { superseded_by: None, ..context.clone() };
     let common_name = common_name(csr)?;
     siblings
         .into_iter()
@@ -34,7 +33,7 @@ pub fn superseded_by<'a>(
                 && age(other) > age(csr)
         })
         .filter(|other| self::common_name(other).as_deref() == Some(&common_name))
-        .filter(|other| evaluate(other, &context).iter().all(|finding| finding.rule.severity() == Severity::Wait))
+        .filter(|other| evaluate(other, context).iter().all(|finding| finding.rule.severity() == Severity::Wait))
         .max_by_key(|other| age(other))
         .map(|other| other.name.as_str())
 }

@@ -301,6 +301,11 @@ impl TaintEffect {
             Self::NoExecute => "NoExecute",
         }
     }
+
+    /// The effect that the Node API spells so.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::NoSchedule, Self::PreferNoSchedule, Self::NoExecute].into_iter().find(|effect| effect.as_str() == text)
+    }
 }
 
 /// What only a control plane has.

@@ -4,18 +4,17 @@
 //! token in it is never shown, and the machine has it already.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use join_crds::{KubeletArg, NodeRegistration, Role, Taint};
+use join_crds::{KubeletArg, NodeRegistration, Role, Taint, TaintEffect};
 use join_trust::join_configuration::{self as kubeadm, JoinConfiguration, JoinConfigurationError};
 use join_trust::limits::MAX_JOIN_CONFIGURATION_BYTES;
 use join_trust::names::NodeName;
 use zeroize::Zeroizing;
 
 use crate::output::stderr;
-use crate::spec_options::taint_effect;
+use crate::secret_text;
 
 /// The file cannot be used for this request.
 #[derive(Debug, thiserror::Error)]
@@ -115,12 +114,8 @@ impl Defaults {
 
 /// The file's text, of which no more is read than can be one.
 fn text(path: &Path) -> Result<Zeroizing<String>, Error> {
-    let read = |source| Error::Read { path: path.to_owned(), source };
-    let most = MAX_JOIN_CONFIGURATION_BYTES + 1;
-    // Never moved while it grows: a moved buffer leaves its content behind.
-    let mut text = Zeroizing::new(String::with_capacity(most));
-    File::open(path).map_err(read)?.take(most as u64).read_to_string(&mut text).map_err(read)?;
-    Ok(text)
+    let text = File::open(path).and_then(|file| secret_text::read(file, MAX_JOIN_CONFIGURATION_BYTES + 1));
+    text.map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 fn parse(path: &Path, text: &str) -> Result<JoinConfiguration, Error> {
@@ -132,7 +127,7 @@ fn not_usable(path: &Path, source: JoinConfigurationError) -> Error {
 }
 
 fn taint(path: &Path, taint: kubeadm::Taint) -> Result<Taint, Error> {
-    match taint_effect(&taint.effect) {
+    match TaintEffect::parse(&taint.effect) {
         Some(effect) => Ok(Taint { key: taint.key, value: taint.value, effect }),
         None => Err(Error::Effect { path: path.to_owned(), key: taint.key, effect: taint.effect }),
     }

@@ -29,6 +29,7 @@ pub mod output;
 pub mod request;
 pub mod retry;
 pub mod run;
+pub mod secret_text;
 pub mod session;
 pub mod spec_options;
 pub mod status;

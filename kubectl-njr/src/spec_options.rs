@@ -221,22 +221,12 @@ fn label(text: &str) -> Result<(String, String), String> {
 fn taint(text: &str) -> Result<Taint, String> {
     let expected = "expected KEY=VALUE:EFFECT or KEY:EFFECT";
     let (name, effect) = text.rsplit_once(':').ok_or(expected)?;
-    let effect = taint_effect(effect).ok_or("expected an effect of NoSchedule, PreferNoSchedule or NoExecute")?;
+    let effect = TaintEffect::parse(effect).ok_or("expected an effect of NoSchedule, PreferNoSchedule or NoExecute")?;
     let (key, value) = match name.split_once('=') {
         Some((key, value)) => (key, Some(value.to_owned())),
         None => (name, None),
     };
     if key.is_empty() { Err(expected.to_owned()) } else { Ok(Taint { key: key.to_owned(), value, effect }) }
-}
-
-/// The effect that Kubernetes knows by this name.
-pub(crate) fn taint_effect(text: &str) -> Option<TaintEffect> {
-    match text {
-        "NoSchedule" => Some(TaintEffect::NoSchedule),
-        "PreferNoSchedule" => Some(TaintEffect::PreferNoSchedule),
-        "NoExecute" => Some(TaintEffect::NoExecute),
-        _ => None,
-    }
 }
 
 fn kubelet_arg(text: &str) -> Result<KubeletArg, String> {

@@ -10,7 +10,7 @@ use crate::limits::MAX_JOIN_CONFIGURATION_BYTES;
 use crate::names::NodeName;
 use crate::pin::PinSet;
 use crate::token::{BootstrapToken, redacted};
-use crate::yaml::{Document, YamlError};
+use crate::yaml::{Document, YamlError, present};
 
 mod raw;
 
@@ -287,7 +287,7 @@ fn discovery(raw: RawDiscovery) -> Result<(Discovery, Option<BootstrapToken>), J
         }
         _ => return Err(wrong("discovery", "expected exactly one of bootstrapToken and file")),
     };
-    let token = raw.tls_bootstrap_token.filter(|token| !token.is_empty());
+    let token = present(raw.tls_bootstrap_token);
     let token = token.map(|token| BootstrapToken::parse(&token)).transpose();
     Ok((discovery, token.map_err(|error| wrong("discovery.tlsBootstrapToken", &error.to_string()))?))
 }
@@ -296,7 +296,7 @@ fn token_discovery(raw: RawBootstrapToken) -> Result<Discovery, JoinConfiguratio
     const TOKEN: &str = "discovery.bootstrapToken.token";
     const ENDPOINT: &str = "discovery.bootstrapToken.apiServerEndpoint";
     let missing = |field, expected| JoinConfigurationError::Missing { field, expected };
-    let token = raw.token.filter(|token| !token.is_empty()).ok_or(missing(TOKEN, "a token"))?;
+    let token = present(raw.token).ok_or(missing(TOKEN, "a token"))?;
     let endpoint = present(raw.api_server_endpoint).ok_or(missing(ENDPOINT, "host:port of the API server"))?;
     let hashes = raw.ca_cert_hashes.unwrap_or_default();
     Ok(Discovery::BootstrapToken {
@@ -341,11 +341,6 @@ fn node_registration(raw: RawNodeRegistration, version: Version) -> Result<NodeR
         image_pull_policy: present(raw.image_pull_policy),
         image_pull_serial: raw.image_pull_serial,
     })
-}
-
-/// An empty text counts as absent, as for kubeadm.
-fn present(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::limits::{MAX_BEARER_TOKEN_BYTES, MAX_KUBECONFIG_BYTES};
-use crate::yaml;
+use crate::yaml::{self, present};
 
 /// A kubeconfig cannot be used for discovery.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -394,10 +394,6 @@ fn material(
         (None, Some(path)) => Ok(Some(Material::File(path.to_owned()))),
         (None, None) => Ok(None),
     }
-}
-
-fn present(value: Option<&str>) -> Option<&str> {
-    value.filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -214,12 +214,8 @@ impl BootstrapToken {
 /// field.
 pub fn redacted(text: &str) -> Cow<'_, str> {
     const LENGTH: usize = ID_LENGTH + 1 + SECRET_LENGTH;
-    let is_token = |window: &[u8]| {
-        window
-            .iter()
-            .enumerate()
-            .all(|(at, byte)| if at == ID_LENGTH { *byte == b'.' } else { ALPHABET.contains(byte) })
-    };
+    let is_token =
+        |window: &[u8]| std::str::from_utf8(window).is_ok_and(|window| BootstrapToken::parse(window).is_ok());
     // A token has no part of a longer character in it, so that it can be cut out of any text.
     let find = |text: &str| text.as_bytes().windows(LENGTH).position(is_token);
     let (mut kept, mut rest) = (String::new(), text);

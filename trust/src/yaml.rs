@@ -54,6 +54,11 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     serde_saphyr::from_str_with_options(text, options(1)).map_err(|error| YamlError::of(&error))
 }
 
+/// An empty text counts as absent, as for kubeadm and in a kubeconfig.
+pub(crate) fn present<T: AsRef<str>>(text: Option<T>) -> Option<T> {
+    text.filter(|text| !text.as_ref().is_empty())
+}
+
 /// A document among others: what it is, and where it stands.
 #[derive(Debug)]
 pub struct Document<'a> {

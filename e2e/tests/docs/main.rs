@@ -1,7 +1,7 @@
 //! The documentation, tried: the quickstart and the other pages word for word in a lab, and every YAML block.
 //!
-//! A harness of its own, since all of it happens in two labs, one after the other. A test that fails leaves the logs of everything in
-//! `target/e2e/<test>`.
+//! A harness of its own, since all of it happens in two labs, one after the other. A test that fails leaves the logs of
+//! everything in `target/e2e/<test>`.
 
 mod audit;
 mod manual;

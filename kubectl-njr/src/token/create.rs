@@ -1,6 +1,5 @@
 //! `kubectl njr token create`.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,12 +14,13 @@ use super::make::{self, Wanted};
 use crate::cluster_info::Published;
 use crate::options::{DryRun, DryRunOption, GlobalOptions, duration};
 use crate::output::{self, stderr};
+use crate::secret_text;
 use crate::session::Session;
 
 /// The group whose certificate requests kubeadm's clusters approve for any node name.
 const GROUP_KUBEADM: &str = "system:bootstrappers:kubeadm:default-node-token";
 /// A token has 23 characters; a file that is longer than this is something else.
-const MAX_FILE_BYTES: u64 = 1024;
+const MAX_FILE_BYTES: usize = 1024;
 
 /// The command line asks for what makes no sense. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -153,14 +153,12 @@ fn join_command(endpoint: &Endpoint, token: &str, pins: &PinSet) -> Zeroizing<St
 }
 
 fn read_token(path: &PathBuf) -> Result<BootstrapToken, Error> {
-    let failed = |source| Error::Read { path: path.clone(), source };
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MAX_FILE_BYTES).unwrap_or_default()));
-    if path.as_os_str() == "-" {
-        std::io::stdin().lock().take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+    let text = if path.as_os_str() == "-" {
+        secret_text::read(std::io::stdin().lock(), MAX_FILE_BYTES)
     } else {
-        let file = std::fs::File::open(path).map_err(failed)?;
-        file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
-    }
+        std::fs::File::open(path).and_then(|file| secret_text::read(file, MAX_FILE_BYTES))
+    };
+    let text = text.map_err(|source| Error::Read { path: path.clone(), source })?;
     BootstrapToken::parse(text.trim()).map_err(|reason| Error::Content { path: path.clone(), reason })
 }
 

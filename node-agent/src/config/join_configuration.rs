@@ -9,9 +9,7 @@ use join_trust::join_configuration::{self as kubeadm, JoinConfiguration};
 use join_trust::names::NodeName;
 
 use super::{Configuration, DEFAULT_STATE_DIRECTORY, Discovery, Error, ReadFile, Surroundings, wrong};
-
-/// Where the agent writes the cluster's authorities, which is kubeadm's default.
-const CA_CERTIFICATE: &str = "/etc/kubernetes/pki/ca.crt";
+use crate::files::CA_CRT;
 
 pub(super) fn build(
     path: &Path,
@@ -42,7 +40,7 @@ pub(super) fn build(
 
 /// What the agent would do otherwise than the file says, and why that cannot be.
 fn refusal(file: &JoinConfiguration) -> Option<(&'static str, String)> {
-    let other_ca = file.ca_cert_path.as_deref().filter(|path| *path != CA_CERTIFICATE);
+    let other_ca = file.ca_cert_path.as_deref().filter(|path| *path != CA_CRT);
     let refusals = [
         file.control_plane.is_some().then_some((
             "controlPlane",
@@ -55,8 +53,7 @@ fn refusal(file: &JoinConfiguration) -> Option<(&'static str, String)> {
         tls_bootstrap_token(file),
     ];
     let refusal = refusals.into_iter().flatten().next().map(|(field, reason)| (field, reason.to_owned()));
-    refusal
-        .or_else(|| other_ca.map(|path| ("caCertPath", format!("is {path:?}, and the agent writes {CA_CERTIFICATE}"))))
+    refusal.or_else(|| other_ca.map(|path| ("caCertPath", format!("is {path:?}, and the agent writes {CA_CRT}"))))
 }
 
 /// kubeadm may have one token for the discovery and another for the certificate request; the agent has the enrollment

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value};
 use zeroize::Zeroizing;
 
-use super::{ControlPlane, JoinConfigurationError, KubeletArg, Taint, present, wrong};
+use super::{ControlPlane, JoinConfigurationError, KubeletArg, Taint, wrong};
+use crate::yaml::present;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

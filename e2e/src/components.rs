@@ -183,6 +183,14 @@ impl Components {
         })
     }
 
+    /// The folder of etcd alone, for who needs no cluster.
+    ///
+    /// # Errors
+    /// When Go is missing, or the build fails.
+    pub fn etcd() -> Result<PathBuf, Error> {
+        ETCD.build()
+    }
+
     /// The folder of helm alone, for who needs no cluster: Helm 4, or Helm 3 where `JOIN_E2E_HELM` says so.
     ///
     /// # Errors

@@ -317,7 +317,7 @@ fn reason_of_tls(error: &rustls::Error) -> Reason {
 }
 
 /// The message at the end of a chain of causes, where the reason is.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

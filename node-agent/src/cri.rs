@@ -8,18 +8,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use http::Uri;
-use http::uri::PathAndQuery;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixStream;
-use tonic::client::Grpc;
-use tonic::{Code, Request, Status};
-use tonic_prost::ProstCodec;
+use tonic::Code;
+
+use crate::grpc::Connection;
 
 /// How long one call may take; kubeadm waits as long.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
-/// The largest answer that is taken: a list of one pod's containers has a few kilobytes.
-const MAX_ANSWER: usize = 1024 * 1024;
 /// The label with a container's name, which the kubelet sets.
 const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 /// The label with a pod's name, which the kubelet sets.
@@ -173,7 +168,7 @@ pub struct Container {
 
 /// A connection to the container runtime.
 pub struct Cri {
-    sender: http2::SendRequest<tonic::body::Body>,
+    connection: Connection,
 }
 
 impl Cri {
@@ -182,17 +177,14 @@ impl Cri {
         let failed = |reason: String| Error::Connect { socket: socket.to_owned(), reason };
         let connect = async {
             let stream = UnixStream::connect(path_of(socket)).await.map_err(|error| failed(error.to_string()))?;
-            let made = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+            // Over a socket nothing is looked up by the name.
+            let made = Connection::open(stream, Uri::from_static("http://localhost")).await;
             made.map_err(|error| failed(error.to_string()))
         };
         let made = tokio::time::timeout(CALL_TIMEOUT, connect).await;
-        let (sender, connection) =
+        let connection =
             made.unwrap_or_else(|_elapsed| Err(failed(format!("no answer within {} s", CALL_TIMEOUT.as_secs()))))?;
-        // It ends when the sender is dropped; what went wrong with it, the call that needed it tells.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(Self { sender })
+        Ok(Self { connection })
     }
 
     /// What the runtime says that it is.
@@ -246,27 +238,10 @@ impl Cri {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
-        let service = tower::service_fn(|request| {
-            let mut sender = self.sender.clone();
-            async move { sender.send_request(request).await }
-        });
-        // Over a socket nothing is looked up by the name.
-        let origin = Uri::from_static("http://localhost");
-        let mut grpc = Grpc::with_origin(service, origin).max_decoding_message_size(MAX_ANSWER);
-        let asked = async {
-            grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
-            let codec = ProstCodec::<Q, A>::default();
-            grpc.unary(Request::new(question), PathAndQuery::from_static(path), codec).await
-        };
-        match tokio::time::timeout(limit, asked).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) if status.code() == Code::Unimplemented => Err(Error::Unimplemented { call }),
-            Ok(Err(status)) => {
-                let reason = status.message().chars().take(256).collect();
-                Err(Error::Call { call, reason })
-            }
-            Err(_elapsed) => Err(Error::Call { call, reason: format!("no answer within {} s", limit.as_secs()) }),
-        }
+        self.connection.ask(path, question, limit).await.map_err(|status| match status.code() {
+            Code::Unimplemented => Error::Unimplemented { call },
+            _ => Error::Call { call, reason: status.message().chars().take(256).collect() },
+        })
     }
 }
 

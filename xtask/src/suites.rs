@@ -16,7 +16,8 @@ use anyhow::{Context, ensure};
 use crate::build;
 
 /// The suites in `e2e/tests`, longest first: what is left at the end is short.
-const SUITES: &[&str] = &["join", "failures", "attacks", "chaos", "chart", "kubectl", "lab", "docs", "packages"];
+const SUITES: &[&str] =
+    &["join", "failures", "attacks", "chaos", "chart", "kubectl", "lab", "docs", "packages", "etcd"];
 
 /// Runs every suite, `at_once` of them at any time, and all of them even when one fails: what else is wrong is worth
 /// knowing.

@@ -328,7 +328,7 @@ fn node_registration(raw: RawNodeRegistration, version: Version) -> Result<NodeR
     let arguments = raw.kubelet_extra_args.unwrap_or_default();
     version.has(Version::V1Beta3, "nodeRegistration.kubeletExtraArgs as a map", arguments.is_map())?;
     version.has(Version::V1Beta4, "nodeRegistration.kubeletExtraArgs as a list", arguments.is_list())?;
-    let kubelet_extra_args = arguments.into_args();
+    let kubelet_extra_args = raw::into_args(arguments);
     if kubelet_extra_args.iter().any(|argument| argument.name.is_empty()) {
         return Err(wrong("nodeRegistration.kubeletExtraArgs", "has an argument without a name"));
     }

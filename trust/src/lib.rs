@@ -13,6 +13,7 @@
 //! | [`cluster_info`] | what may a machine believe of an anonymous answer from an unverified server? |
 //! | [`kubeconfig`] | what does a discovery file say? |
 //! | [`join_configuration`] | what does a file that was written for `kubeadm join` say? |
+//! | [`yaml`], [`go_yaml`] | how is YAML read within limits, and written as Go writes it? |
 //! | [`machine_key`], [`announcement`] | which machine is this, and does it hold its key? |
 //! | [`sealing`], [`credentials`] | how do credentials reach exactly one machine through a public object? |
 //! | [`pkcs10`], [`policy`] | may this certificate signing request be approved? |
@@ -26,6 +27,7 @@ pub mod ca_bundle;
 pub mod cluster_info;
 pub mod credentials;
 pub mod endpoint;
+pub mod go_yaml;
 pub mod join_configuration;
 pub mod jws;
 pub mod kubeconfig;

@@ -3,10 +3,12 @@
 //! No file that is read here needs aliases, with which a short text can stand for a huge document. The parser's own
 //! message quotes the lines around a mistake, one of which can hold a token, so the mistake is told without them.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor, value};
 use serde_saphyr::{Location, MessageFormatter as _, Options, Spanned, UserMessageFormatter};
 
 use crate::limits::{MAX_YAML_DOCUMENTS, MAX_YAML_EVENTS};
@@ -55,7 +57,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
 }
 
 /// An empty text counts as absent, as for kubeadm and in a kubeconfig.
-pub(crate) fn present<T: AsRef<str>>(text: Option<T>) -> Option<T> {
+pub fn present<T: AsRef<str>>(text: Option<T>) -> Option<T> {
     text.filter(|text| !text.as_ref().is_empty())
 }
 
@@ -110,6 +112,56 @@ impl<'a> Document<'a> {
         let read: Vec<T> = serde_saphyr::from_multiple_with_options(self.text, options(MAX_YAML_DOCUMENTS))
             .map_err(|error| YamlError::of(&error).after(self.line.saturating_sub(1)))?;
         read.into_iter().next().ok_or_else(|| YamlError { place: None, reason: "the document is empty".to_owned() })
+    }
+}
+
+/// Arguments of a program in kubeadm's files: a list in v1beta4 and later, a map of names in v1beta3.
+pub enum ListOrMap<T> {
+    /// In the order of the file, the same name as often as it likes.
+    List(Vec<T>),
+    /// By name, sorted, as kubeadm converts them.
+    Map(BTreeMap<String, String>),
+}
+
+impl<T> Default for ListOrMap<T> {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl<T> ListOrMap<T> {
+    /// Whether it is a map with something in it.
+    pub fn is_map(&self) -> bool {
+        matches!(self, Self::Map(map) if !map.is_empty())
+    }
+
+    /// Whether it is a list with something in it.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::List(list) if !list.is_empty())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ListOrMap<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = ListOrMap<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of name and value")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<ListOrMap<T>, A::Error> {
+                Deserialize::deserialize(value::SeqAccessDeserializer::new(items)).map(ListOrMap::List)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<ListOrMap<T>, A::Error> {
+                Deserialize::deserialize(value::MapAccessDeserializer::new(entries)).map(ListOrMap::Map)
+            }
+        }
+
+        deserializer.deserialize_any(Either(PhantomData))
     }
 }
 

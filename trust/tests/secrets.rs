@@ -34,7 +34,7 @@ fn compares(line: &str) -> bool {
 fn a_secret_that_is_taken_out_of_its_type_is_not_compared() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
-    for name in ["trust", "checks", "controller", "node-agent", "kubectl-njr"] {
+    for name in ["trust", "checks", "control-plane", "controller", "node-agent", "kubectl-njr"] {
         sources(&root.join(name).join("src"), &mut files);
     }
     let (mut taken, mut compared) = (0, Vec::new());

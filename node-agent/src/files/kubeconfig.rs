@@ -4,15 +4,16 @@ use std::path::Path;
 
 use join_trust::ca_bundle::CaBundle;
 use join_trust::endpoint::Endpoint;
+use join_trust::go_yaml;
 use k8s_openapi::ByteString;
 use serde::Serialize;
 
-use super::{Error, yaml};
+use super::Error;
 
 /// Renders the kubeconfig; certificate and key are both in the file `pem`.
 pub fn kubelet_conf(endpoint: &Endpoint, ca: &CaBundle, pem: &Path) -> Result<String, Error> {
     let pem = pem.display().to_string();
-    yaml::to_string(&serde_json::json!({
+    Ok(go_yaml::to_string(&serde_json::json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "default-context",
@@ -25,7 +26,7 @@ pub fn kubelet_conf(endpoint: &Endpoint, ca: &CaBundle, pem: &Path) -> Result<St
             "context": {"cluster": "default-cluster", "namespace": "default", "user": "default-auth"},
         }],
         "users": [{"name": "default-auth", "user": {"client-certificate": pem, "client-key": pem}}],
-    }))
+    }))?)
 }
 
 fn base64(bytes: &[u8]) -> serde_json::Value {

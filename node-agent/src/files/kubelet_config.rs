@@ -1,10 +1,9 @@
 //! `/var/lib/kubelet/config.yaml`: the cluster's kubelet configuration, with kubeadm's defaults and this machine's
 //! container runtime.
 
+use join_trust::go_yaml::{self, WriteError};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-
-use super::yaml;
 
 /// A ConfigMap of kube-system is a few kilobytes.
 const MAX_BYTES: usize = 256 * 1024;
@@ -23,11 +22,8 @@ pub enum Error {
         reason: String,
     },
     /// A file could not be rendered.
-    #[error("failed to render a file as YAML: {reason}")]
-    Write {
-        /// What the library says.
-        reason: String,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 fn kubelet_map(reason: String) -> Error {
@@ -116,7 +112,7 @@ pub fn kubelet_config(
     if systemd_resolved {
         set_if_empty(fields, "resolvConf", json!(RESOLVED_CONF));
     }
-    yaml::to_string(&value)
+    Ok(go_yaml::to_string(&value)?)
 }
 
 /// Where a kubelet with this configuration tells whether it is well; `None` when it tells nobody (port 0).

@@ -5,7 +5,6 @@
 mod flags;
 mod kubeconfig;
 mod kubelet_config;
-mod yaml;
 
 use std::path::Path;
 

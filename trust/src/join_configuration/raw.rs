@@ -2,15 +2,12 @@
 //!
 //! Every field may be null, which kubeadm takes for absent.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor, value};
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use super::{ControlPlane, JoinConfigurationError, KubeletArg, Taint, wrong};
-use crate::yaml::present;
+use crate::yaml::{ListOrMap, present};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -91,58 +88,13 @@ pub(super) struct RawArg {
     value: String,
 }
 
-/// A list in v1beta4, a map in v1beta3.
-pub(super) enum RawArgs {
-    List(Vec<RawArg>),
-    Map(BTreeMap<String, String>),
-}
+/// The kubelet's flags of either version.
+pub(super) type RawArgs = ListOrMap<RawArg>;
 
-impl Default for RawArgs {
-    fn default() -> Self {
-        Self::List(Vec::new())
-    }
-}
-
-impl RawArgs {
-    /// Whether it is a map with something in it.
-    pub fn is_map(&self) -> bool {
-        matches!(self, Self::Map(map) if !map.is_empty())
-    }
-
-    /// Whether it is a list with something in it.
-    pub fn is_list(&self) -> bool {
-        matches!(self, Self::List(list) if !list.is_empty())
-    }
-
-    pub fn into_args(self) -> Vec<KubeletArg> {
-        match self {
-            Self::List(list) => list.into_iter().map(|arg| KubeletArg { name: arg.name, value: arg.value }).collect(),
-            Self::Map(map) => map.into_iter().map(|(name, value)| KubeletArg { name, value }).collect(),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for RawArgs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListOrMap;
-
-        impl<'de> Visitor<'de> for ListOrMap {
-            type Value = RawArgs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of name and value")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<RawArgs, A::Error> {
-                Deserialize::deserialize(value::SeqAccessDeserializer::new(items)).map(RawArgs::List)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<RawArgs, A::Error> {
-                Deserialize::deserialize(value::MapAccessDeserializer::new(entries)).map(RawArgs::Map)
-            }
-        }
-
-        deserializer.deserialize_any(ListOrMap)
+pub(super) fn into_args(raw: RawArgs) -> Vec<KubeletArg> {
+    match raw {
+        ListOrMap::List(list) => list.into_iter().map(|arg| KubeletArg { name: arg.name, value: arg.value }).collect(),
+        ListOrMap::Map(map) => map.into_iter().map(|(name, value)| KubeletArg { name, value }).collect(),
     }
 }
 

@@ -1,9 +1,14 @@
 //! YAML as Go's `sigs.k8s.io/yaml` writes it: keys sorted, lists not indented, as few quotes as possible.
 //!
 //! Known to differ: Go folds texts of more than 80 columns at their spaces and writes texts of several lines as blocks.
-//! No field of a KubeletConfiguration holds either.
+//! kubeadm's files hold neither, but where an administrator put one into an argument.
 
-use super::Error;
+/// A value cannot be written as YAML.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot write YAML: {reason}")]
+pub struct WriteError {
+    reason: String,
+}
 
 /// What Go reads as a boolean or as nothing, so that a text which says it has to be quoted.
 const WORDS: &[&str] = &[
@@ -12,11 +17,11 @@ const WORDS: &[&str] = &[
 ];
 
 /// Writes a value whose maps are sorted (`serde_json` keeps them so).
-pub fn to_string(value: &serde_json::Value) -> Result<String, Error> {
+pub fn to_string(value: &serde_json::Value) -> Result<String, WriteError> {
     // Go folds no lines as short as these.
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(value, options)
-        .map_err(|failure| Error::Write { reason: failure.to_string() })?;
+        .map_err(|failure| WriteError { reason: failure.to_string() })?;
     Ok(text.split_inclusive('\n').map(requote).collect())
 }
 

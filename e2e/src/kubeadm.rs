@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use join_crds::vocabulary::JWS_KEY_PREFIX;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::lab::{self, Lab, Machine, cgroups, command, wait_until};
 
@@ -37,6 +38,19 @@ pub fn join_line(lab: &Lab) -> Result<String, lab::Error> {
 pub fn join(lab: &Lab, machine: &Machine<'_>) -> Result<(), lab::Error> {
     let line = join_line(lab)?;
     let words: Vec<&str> = line.split_whitespace().chain(accept_cgroup_v1()).collect();
+    machine.run(&words).map(drop)
+}
+
+/// Joins a machine of [`Lab::add_control_plane_machine`] as an additional control plane, with the key of
+/// [`Lab::upload_certificates`]; the lab needs the stub of [`Lab::add_etcd_pod_stub`]. kubeadm is done when the machine's
+/// etcd has a vote, its Node is marked and its three other components say that they are healthy.
+///
+/// # Errors
+/// When kubeadm fails.
+pub fn join_control_plane(lab: &Lab, machine: &Machine<'_>, key: &SecretString) -> Result<(), lab::Error> {
+    let line = join_line(lab)?;
+    let control_plane = ["--control-plane", "--certificate-key", key.expose_secret()];
+    let words: Vec<&str> = line.split_whitespace().chain(accept_cgroup_v1()).chain(control_plane).collect();
     machine.run(&words).map(drop)
 }
 

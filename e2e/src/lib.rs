@@ -2,7 +2,8 @@
 //!
 //! Nothing here stands in for a part of Kubernetes: etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
 //! kubelet, kube-proxy, containerd and systemd are the real programs ([`components`] builds them from their Go
-//! modules). What is made small is the hardware: a machine is a set of Linux namespaces ([`lab`]).
+//! modules). What is made small is the hardware: a machine is a set of Linux namespaces ([`lab`]). The one exception is
+//! asked for by name: [`lab::Lab::add_etcd_pod_stub`].
 
 pub mod bench;
 pub mod chaos;

@@ -209,11 +209,15 @@ impl<'a> Operator<'a> {
         }
         for name in self.lab.machine_names() {
             let machine = self.lab.machine(&name)?;
-            let path = folder.join(format!("{name}-journal.log"));
-            // A machine that is down has no journal to show; the rest is still worth having.
-            let journal =
-                machine.run(&["journalctl", "--no-pager"]).map_or_else(|error| error.to_string(), |p| p.stdout);
-            fs::write(&path, journal).map_err(at(path))?;
+            for (what, command) in [
+                ("journal", &["journalctl", "--no-pager"][..]),
+                ("pods", &["sh", "-c", "tail --lines=+1 --verbose /var/log/pods/*/*/*.log"]),
+            ] {
+                let path = folder.join(format!("{name}-{what}.log"));
+                // A machine that is down, or has no pods, has nothing to show; the rest is still worth having.
+                let said = machine.run(command).map_or_else(|error| error.to_string(), |printed| printed.stdout);
+                fs::write(&path, said).map_err(at(path))?;
+            }
         }
         for (file, arguments) in [
             ("requests.yaml", &["get", "njr", "--output=yaml"][..]),

@@ -71,6 +71,13 @@ pub fn pack(entries: &BTreeMap<String, Entry>, created: OffsetDateTime) -> std::
                 header.set_size(0);
                 archive.append_data(&mut header, format!("{path}/"), std::io::empty())?;
             }
+            Entry::Link { target } => {
+                // The kernel gives every symbolic link these permission bits.
+                let mut header = header(0o777, mtime);
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_size(0);
+                archive.append_link(&mut header, path, target)?;
+            }
         }
     }
     archive.into_inner()

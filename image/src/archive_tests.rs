@@ -19,6 +19,7 @@ fn image(compression: Compression) -> Image {
         user: "65532:65532".to_owned(),
         entrypoint: "/program".to_owned(),
         entries: BTreeMap::from([
+            ("another-name".to_owned(), Entry::Link { target: "program".to_owned() }),
             ("program".to_owned(), Entry::File { content: b"\x7fELF and more".repeat(100), mode: 0o555 }),
             ("tmp".to_owned(), Entry::Folder { mode: 0o1777 }),
         ]),
@@ -94,7 +95,14 @@ fn every_document_leads_to_the_next() {
             Compression::Gzip => drop(GzDecoder::new(follow(&files, layer)).read_to_end(&mut content).unwrap()),
         }
         assert_eq!(config["rootfs"]["diff_ids"], serde_json::json!([digest(&content)]));
-        assert_eq!(unpack(&content).into_keys().collect::<Vec<_>>(), ["program", "tmp/"]);
+        assert_eq!(unpack(&content).into_keys().collect::<Vec<_>>(), ["another-name", "program", "tmp/"]);
+        let mut unpacked = tar::Archive::new(&content[..]);
+        let links = unpacked.entries().unwrap().filter_map(|entry| {
+            let entry = entry.unwrap();
+            let target = entry.link_name().unwrap()?.display().to_string();
+            Some((entry.path().unwrap().display().to_string(), target))
+        });
+        assert_eq!(links.collect::<Vec<_>>(), [("another-name".to_owned(), "program".to_owned())]);
         assert_eq!(files.len(), 5, "something else is in the archive: {:?}", files.keys());
     }
 }
@@ -113,11 +121,12 @@ fn the_same_image_makes_the_same_bytes_in_any_folder() {
 fn whatever_is_in_an_image_is_in_its_digest() {
     let folder = tempfile::tempdir().unwrap();
     let (before, _) = written(&image(Compression::Gzip), folder.path());
-    let changes: [fn(&mut Image); 5] = [
+    let changes: [fn(&mut Image); 6] = [
         |image| image.created += time::Duration::SECOND,
         |image| image.user = "0:0".to_owned(),
         |image| drop(image.labels.insert("another".to_owned(), "label".to_owned())),
         |image| drop(image.entries.remove("tmp")),
+        |image| drop(image.entries.insert("another-name".to_owned(), Entry::Link { target: "tmp".to_owned() })),
         |image| drop(image.entries.insert("program".to_owned(), Entry::File { content: b"x".to_vec(), mode: 0o555 })),
     ];
     for (number, change) in changes.iter().enumerate() {

@@ -62,6 +62,11 @@ pub enum Entry {
         /// Its permission bits.
         mode: u32,
     },
+    /// A symbolic link: another name for a program that looks at the name which it is started by.
+    Link {
+        /// Where it leads, as symlink(7) reads it.
+        target: String,
+    },
 }
 
 /// How the layer is stored.

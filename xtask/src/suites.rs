@@ -17,7 +17,7 @@ use crate::build;
 
 /// The suites in `e2e/tests`, longest first: what is left at the end is short.
 const SUITES: &[&str] =
-    &["join", "failures", "attacks", "chaos", "chart", "kubectl", "lab", "docs", "packages", "etcd"];
+    &["join", "failures", "attacks", "chaos", "chart", "kubectl", "lab", "docs", "control_plane", "packages", "etcd"];
 
 /// Runs every suite, `at_once` of them at any time, and all of them even when one fails: what else is wrong is worth
 /// knowing.

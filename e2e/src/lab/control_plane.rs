@@ -61,6 +61,9 @@ impl Lab {
 
     /// The configuration of `kubeadm init`. Everything that is not named here has kubeadm's default.
     ///
+    /// The volumes are for kube-apiservers in pods, those of machines that join as control planes. Their log is outside
+    /// /etc/kubernetes, which can then be compared with another machine's.
+    ///
     /// The machines share the host's disk, so the kubelet's shares of it would evict the lab's pods on every host whose
     /// disk is 85 % full, whatever the lab does.
     fn kubeadm_configuration(&self) -> String {
@@ -79,8 +82,11 @@ controlPlaneEndpoint: {CONTROL_PLANE}:{API_PORT}
 networking: {{podSubnet: {POD_NETWORK}}}
 apiServer:
   extraArgs:
-  - {{name: audit-policy-file, value: /etc/kubernetes/audit-policy.yaml}}
+  - {{name: audit-policy-file, value: {AUDIT_POLICY_PLACE}}}
   - {{name: audit-log-path, value: /etc/kubernetes/audit.log}}
+  extraVolumes:
+  - {{name: audit-policy, hostPath: {AUDIT_POLICY_PLACE}, mountPath: {AUDIT_POLICY_PLACE}, pathType: File, readOnly: true}}
+  - {{name: audit-log, hostPath: /var/log/audit.log, mountPath: /etc/kubernetes/audit.log, pathType: FileOrCreate}}
 ---
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -96,10 +102,14 @@ imageGCHighThresholdPercent: 100
     }
 
     fn kubeadm_init_phase(&self, phase: &[&str]) -> Result<(), Error> {
+        self.kubeadm(&[&["init", "phase"], phase].concat()).map(drop)
+    }
+
+    /// Runs a subcommand of kubeadm's that reads the configuration of `kubeadm init`; returns what it printed.
+    pub(super) fn kubeadm(&self, subcommand: &[&str]) -> Result<String, Error> {
         let mut kubeadm = self.control_plane_command(&self.components.kubernetes.join("kubeadm"))?;
-        kubeadm.args(["init", "phase"]).args(phase).args(["--config", "/etc/kubernetes/kubeadm.yaml"]);
-        command::run(&mut kubeadm)?;
-        Ok(())
+        kubeadm.args(subcommand).args(["--config", "/etc/kubernetes/kubeadm.yaml"]);
+        Ok(command::run(&mut kubeadm)?.stdout)
     }
 
     /// A command in the control plane's namespaces. A relative program is looked for in PATH.
@@ -128,17 +138,25 @@ imageGCHighThresholdPercent: 100
         Ok(command::run(self.kubectl()?.args(arguments))?.stdout)
     }
 
+    fn manifest_file(&self, process: &str) -> PathBuf {
+        self.layout.control_plane_etc().join(format!("manifests/{process}.yaml"))
+    }
+
+    /// The static pod that kubeadm wrote for a process.
+    pub(super) fn manifest(&self, process: &str) -> Result<Pod, Error> {
+        let path = self.manifest_file(process);
+        let text = fs::read_to_string(&path).map_err(at(&path))?;
+        serde_saphyr::from_str(&text).map_err(|failure| Error::Manifest { path, reason: failure.to_string() })
+    }
+
     /// The command line that kubeadm wrote into a static pod's manifest.
     fn manifest_command(&self, process: &str) -> Result<Vec<String>, Error> {
-        let path = self.layout.control_plane_etc().join(format!("manifests/{process}.yaml"));
-        let text = fs::read_to_string(&path).map_err(at(&path))?;
-        let pod: Pod = serde_saphyr::from_str(&text)
-            .map_err(|failure| Error::Manifest { path: path.clone(), reason: failure.to_string() })?;
-        pod.spec
-            .and_then(|spec| spec.containers.into_iter().next())
-            .and_then(|container| container.command)
-            .filter(|command| !command.is_empty())
-            .ok_or_else(|| Error::Manifest { path, reason: "it has no container with a command".to_owned() })
+        let no_command = || Error::Manifest {
+            path: self.manifest_file(process),
+            reason: "it has no container with a command".to_owned(),
+        };
+        let container = self.manifest(process)?.spec.and_then(|spec| spec.containers.into_iter().next());
+        container.and_then(|one| one.command).filter(|command| !command.is_empty()).ok_or_else(no_command)
     }
 
     /// Starts a process of the control plane with its manifest's arguments. Each of `overrides` replaces the argument
@@ -268,5 +286,7 @@ pub(super) fn mount_memory(place: &Path) -> Result<(), Error> {
         .map_err(|failure| at(place)(failure.into()))
 }
 
+/// Where a kube-apiserver finds the policy of its audit log: each machine of a control plane has it before it joins.
+pub(super) const AUDIT_POLICY_PLACE: &str = "/etc/kubernetes/audit-policy.yaml";
 /// The policy of the documentation: whoever applies it sees what the tests see.
-const AUDIT_POLICY: &str = include_str!("../../../docs/audit-policy.yaml");
+pub(super) const AUDIT_POLICY: &str = include_str!("../../../docs/audit-policy.yaml");

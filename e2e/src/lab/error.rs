@@ -46,6 +46,12 @@ pub enum Error {
     /// kubeadm wrote something that is not understood.
     #[error("failed to read {path}: {reason}")]
     Manifest { path: PathBuf, reason: String },
+    /// kubeadm uploaded certificates and did not say under which key.
+    #[error("kubeadm init phase upload-certs printed no line of 64 hexadecimal digits, which is the certificate key")]
+    NoCertificateKey,
+    /// etcd answered something else than its members.
+    #[error("etcd did not answer with a list of its members ({reason}): {answer}")]
+    Etcd { reason: String, answer: String },
 }
 
 /// Adds the path to an IO error.

@@ -27,23 +27,42 @@ pub const POD: &str = "lab.nodejoin.dev/pod:1";
 
 /// Writes an archive with one image whose entrypoint is `/<name>`, made of the file `program`.
 pub fn write_archive(archive: &Path, image: &str, program: &Path, name: &str) -> Result<(), Error> {
-    let content = std::fs::read(program).map_err(|source| Error::Program {
-        image: image.to_owned(),
-        path: program.to_owned(),
-        source,
-    })?;
+    let entries = BTreeMap::from([(name.to_owned(), executable(image, program)?)]);
+    write(archive, image, "65535:65535", format!("/{name}"), entries)
+}
+
+/// Writes an archive with one image for static pods, made of the file `program`: it is in PATH, under its own name and
+/// under each of `links`, and root runs it, as kubeadm's manifests expect.
+pub fn write_static_pod_archive(archive: &Path, image: &str, program: &Path, links: &[&str]) -> Result<(), Error> {
+    const FOLDER: &str = "usr/local/bin";
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let mut entries = BTreeMap::from([(format!("{FOLDER}/{name}"), executable(image, program)?)]);
+    entries.extend(links.iter().map(|link| (format!("{FOLDER}/{link}"), Entry::Link { target: name.to_string() })));
+    write(archive, image, "0:0", format!("/{FOLDER}/{name}"), entries)
+}
+
+fn executable(image: &str, program: &Path) -> Result<Entry, Error> {
+    let missing = |source| Error::Program { image: image.to_owned(), path: program.to_owned(), source };
+    Ok(Entry::File { content: std::fs::read(program).map_err(missing)?, mode: 0o755 })
+}
+
+fn write(
+    archive: &Path,
+    image: &str,
+    user: &str,
+    entrypoint: String,
+    mut entries: BTreeMap<String, Entry>,
+) -> Result<(), Error> {
     let processor = std::env::consts::ARCH;
+    // World-writable, as every distribution's base image has it.
+    entries.insert("tmp".to_owned(), Entry::Folder { mode: 0o1777 });
     let image = Image {
         reference: image.to_owned(),
         architecture: join_image::architecture(processor).ok_or(Error::Architecture(processor))?,
         created: OffsetDateTime::UNIX_EPOCH,
-        user: "65535:65535".to_owned(),
-        entrypoint: format!("/{name}"),
-        entries: BTreeMap::from([
-            (name.to_owned(), Entry::File { content, mode: 0o755 }),
-            // World-writable, as every distribution's base image has it.
-            ("tmp".to_owned(), Entry::Folder { mode: 0o1777 }),
-        ]),
+        user: user.to_owned(),
+        entrypoint,
+        entries,
         labels: BTreeMap::new(),
         compression: Compression::None,
     };

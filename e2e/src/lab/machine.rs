@@ -320,10 +320,15 @@ impl<'a> Machine<'a> {
     /// Brings an image archive, for example the controller's that `cargo xtask image` writes, into the machine's
     /// containerd, where kubelet finds it under the name that it was made with.
     pub fn import_image(&self, archive: &Path) -> Result<(), Error> {
+        self.import(archive, &["--no-unpack"])
+    }
+
+    /// Imports with `ctr images import` and these options of its own.
+    pub(super) fn import(&self, archive: &Path, options: &[&str]) -> Result<(), Error> {
         const PLACE: &str = "/root/image.tar";
         let inside = self.path(PLACE)?;
         fs::copy(archive, &inside).map_err(at(archive))?;
-        self.run(&["ctr", "--namespace=k8s.io", "images", "import", "--no-unpack", PLACE])?;
+        self.run(&[&["ctr", "--namespace=k8s.io", "images", "import"], options, &[PLACE]].concat())?;
         fs::remove_file(&inside).map_err(at(inside))
     }
 }

@@ -11,12 +11,17 @@
 //!        ├── …-worker-1         10.40.0.10     systemd ─ containerd, kubelet, kube-proxy, join-agent; pods 10.41.10.0/24
 //!        └── …-worker-2         10.40.0.11     …
 //! ```
+//!
+//! The first control plane is processes without a kubelet. A machine can join as another one, whose components are
+//! static pods: [`Lab::add_control_plane_machine`], [`Lab::add_etcd_pod_stub`], [`Lab::upload_certificates`].
 
+mod additional_control_plane;
 pub mod cgroups;
 pub mod client;
 pub mod command;
 mod control_plane;
 mod error;
+pub mod etcd;
 pub mod images;
 pub mod layout;
 mod machine;

@@ -31,8 +31,8 @@ pub enum Data {
 pub enum Step {
     /// To add a learner.
     Add,
-    /// To remove this machine's member of before, whose data are gone, and then to add it anew: etcd refuses to start with
-    /// an empty folder as a member that has been started.
+    /// To remove this machine's member of before, whose data are gone, and then to add it anew: etcd cannot run as
+    /// a member that has been started with an empty folder.
     Replace(Member),
     /// To start etcd.
     Start(InitialCluster),

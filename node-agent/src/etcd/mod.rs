@@ -15,9 +15,11 @@
 //! and what is done already is found by listing before each step. So both can be called again after a kill at any instant.
 //!
 //! Other than kubeadm:
-//! - **A machine that was installed anew** under its old address is still listed as a member that has been started, and
-//!   etcd refuses to start as that member without its data. kubeadm lists the peer URL, skips the addition and waits for an
-//!   etcd that never comes; here the old member is removed and added anew, once nobody answers in its name.
+//! - **A machine that was installed anew** under its old address is still listed as a member that has been started. Without
+//!   the data of that member etcd ends as soon as the leader tells it of the log that it has lost (raft: "tocommit is out of
+//!   range"), and under another leader it would vote a second time. kubeadm lists the peer URL, skips the addition and waits
+//!   for that etcd; here the old member is removed and added anew, once nobody answers in its name. What an etcd that was
+//!   started so has left in the folder cannot be told from data: then the machine has to be reset before.
 //! - **Data of a membership that has ended** are refused before a member is added that could not start with them.
 //! - **A name that another member has** is refused before: etcd takes a list with one name twice for one member.
 //! - **The last voting member** is not removed.

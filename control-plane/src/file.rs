@@ -22,6 +22,10 @@ impl File {
     pub(crate) const PRIVATE: u32 = 0o600;
     /// The mode of a file that everybody may read.
     pub(crate) const PUBLIC: u32 = 0o644;
+
+    pub(crate) fn new(path: PathBuf, mode: u32, content: impl Into<Content>) -> Self {
+        Self { path, mode, content: content.into() }
+    }
 }
 
 /// A file's content, which may be a secret: it is wiped when dropped, and neither printed nor compared.

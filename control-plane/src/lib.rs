@@ -8,14 +8,23 @@
 //! |---|---|
 //! | [`configuration`] | `apis/kubeadm`: the ClusterConfiguration in ConfigMap kube-system/kubeadm-config |
 //! | [`shared`] | `phases/copycerts`: the authorities in Secret kube-system/kubeadm-certs |
+//! | [`manifests`] | `phases/controlplane`, `phases/etcd`, `util/staticpod`: the static pods |
+//! | [`certificates`] | `phases/certs`, `util/pkiutil` |
+//! | [`kubeconfigs`] | `phases/kubeconfig` |
+//! | [`marks`] | `phases/markcontrolplane`: what the Node carries |
 //!
 //! kubeadm of the cluster's own minor version is what every file is compared with (the end-to-end suite
 //! `kubeadm_files`). The one difference is meant: a key is always an elliptic curve's, see [`KeyAlgorithm`].
 #![deny(missing_docs)]
 
+mod arguments;
+mod authority;
 pub mod certificate_key;
+pub mod certificates;
 pub mod configuration;
 mod file;
+pub mod kubeconfigs;
+pub mod manifests;
 pub mod marks;
 mod member;
 mod pem;
@@ -23,8 +32,11 @@ pub mod shared;
 mod version;
 
 pub use certificate_key::{CertificateKey, CertificateKeyError};
+pub use certificates::{CertificateError, certificates};
 pub use configuration::{ClusterConfiguration, ConfigurationError, KeyAlgorithm};
 pub use file::{Content, File};
+pub use kubeconfigs::kubeconfigs;
+pub use manifests::{Host, ManifestError, etcd_manifest, manifests};
 pub use member::Member;
 pub use shared::SharedError;
 pub use version::{KubernetesVersion, Minor};
@@ -41,4 +53,10 @@ pub enum Error {
     /// The shared keys cannot be used.
     #[error("Secret kube-system/kubeadm-certs: {0}")]
     Shared(#[from] SharedError),
+    /// A static pod's manifest cannot be made.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A certificate or a kubeconfig cannot be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }

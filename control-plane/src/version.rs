@@ -30,6 +30,31 @@ impl Minor {
         }
     }
 
+    /// The tag of etcd's image where the configuration has none (`SupportedEtcdVersion`).
+    pub(crate) fn etcd_tag(self) -> &'static str {
+        match self {
+            Self::V1_35 => "3.6.6-0",
+            Self::V1_36 => "3.6.8-0",
+            Self::V1_37 => "3.7.0-0",
+        }
+    }
+
+    /// Whether an image of etcd may be older than 3.6, whose flags are others.
+    pub(crate) fn knows_etcd_before_3_6(self) -> bool {
+        self == Self::V1_35
+    }
+
+    /// Whether kube-controller-manager gets the folder of FlexVolume plugins.
+    pub(crate) fn has_flex_volumes(self) -> bool {
+        self == Self::V1_35
+    }
+
+    /// Whether the certificate with which an API server calls kubelets is an administrator's. Since 1.36 a
+    /// ClusterRoleBinding of its own gives it its rights.
+    pub(crate) fn kubelet_client_is_administrator(self) -> bool {
+        self == Self::V1_35
+    }
+
     /// Whether the feature gate PublicKeysECDSA exists, which goes before `encryptionAlgorithm`.
     pub(crate) fn has_public_keys_ecdsa(self) -> bool {
         self < Self::V1_37

@@ -165,16 +165,25 @@ pub struct Components {
     pub pod: PathBuf,
 }
 
+/// Kubernetes' programs.
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    /// The folder with kube-apiserver, kubelet, kubeadm and the rest, each a link to one binary.
+    pub folder: PathBuf,
+    /// The version as the programs report it, for example `v1.37.2`.
+    pub version: String,
+}
+
 impl Components {
     /// Finds every component in the cache, and builds those that are not there.
     ///
     /// # Errors
     /// When Go is missing, or a build fails; the cache then holds nothing new.
     pub fn build(minor: KubernetesMinor) -> Result<Self, Error> {
-        let recipe = kubernetes(minor);
+        let kubernetes = Self::kubernetes(minor)?;
         Ok(Self {
-            kubernetes_version: recipe.version()?,
-            kubernetes: recipe.build()?,
+            kubernetes_version: kubernetes.version,
+            kubernetes: kubernetes.folder,
             etcd: ETCD.build()?,
             containerd: CONTAINERD.build()?,
             cni_plugins: CNI_PLUGINS.build()?,
@@ -189,6 +198,15 @@ impl Components {
     /// When Go is missing, or the build fails.
     pub fn etcd() -> Result<PathBuf, Error> {
         ETCD.build()
+    }
+
+    /// Kubernetes' programs alone, for who needs no cluster.
+    ///
+    /// # Errors
+    /// When Go is missing, or the build fails.
+    pub fn kubernetes(minor: KubernetesMinor) -> Result<Kubernetes, Error> {
+        let recipe = kubernetes(minor);
+        Ok(Kubernetes { version: recipe.version()?, folder: recipe.build()? })
     }
 
     /// The folder of helm alone, for who needs no cluster: Helm 4, or Helm 3 where `JOIN_E2E_HELM` says so.

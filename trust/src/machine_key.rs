@@ -5,9 +5,9 @@
 
 use std::fmt;
 
+use pkcs8::PrivateKeyInfoRef;
 use pkcs8::der::pem::LineEnding;
 use pkcs8::der::{Decode, SecretDocument};
-use pkcs8::{ObjectIdentifier, PrivateKeyInfoRef};
 use rcgen::{CertificateParams, DistinguishedName, DnType, DnValue, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use sec1::{EcParameters, EcPrivateKey};
 use zeroize::{Zeroize, Zeroizing};
@@ -19,8 +19,6 @@ use crate::pin::PublicKeyPin;
 /// The PEM tag of a PKCS#8 private key (RFC 7468).
 pub(crate) const PKCS8_TAG: &str = "PRIVATE KEY";
 const SEC1_TAG: &str = "EC PRIVATE KEY";
-/// `secp256r1` (RFC 5480).
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
 /// A machine key could not be made, read or used. No variant holds any part of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,16 +105,7 @@ impl MachineKey {
     ///
     /// This is the form of the key block in `kubelet-client-current.pem`.
     pub fn to_sec1_pem(&self) -> Result<Zeroizing<String>, MachineKeyError> {
-        let outer = PrivateKeyInfoRef::from_der(self.key.serialized_der()).map_err(|_| MachineKeyError::Encode)?;
-        let inner = EcPrivateKey::from_der(outer.private_key.as_bytes()).map_err(|_| MachineKeyError::Encode)?;
-        let complete = EcPrivateKey {
-            private_key: inner.private_key,
-            parameters: Some(EcParameters::NamedCurve(P256)),
-            public_key: Some(self.key.der_bytes()),
-        };
-        SecretDocument::encode_msg(&complete)
-            .and_then(|document| document.to_pem(SEC1_TAG, LineEnding::LF))
-            .map_err(|_| MachineKeyError::Encode)
+        sec1_pem(&self.key)
     }
 
     /// The pin of the public key: what is shown to people and stands in `spec.machine.publicKeyHash`.
@@ -146,6 +135,22 @@ impl MachineKey {
         let request = request.map_err(|error| MachineKeyError::Request { reason: error.to_string() })?;
         Ok(crate::pem_text::encode(crate::pkcs10::TAG, request.der()))
     }
+}
+
+/// A key of an elliptic curve as PEM of SEC 1 (`EC PRIVATE KEY`), byte for byte as Go's `x509.MarshalECPrivateKey` writes
+/// it, with its curve and its public key.
+pub fn sec1_pem(key: &KeyPair) -> Result<Zeroizing<String>, MachineKeyError> {
+    let outer = PrivateKeyInfoRef::from_der(key.serialized_der()).map_err(|_| MachineKeyError::Encode)?;
+    let curve = outer.algorithm.parameters_oid().map_err(|_| MachineKeyError::Encode)?;
+    let inner = EcPrivateKey::from_der(outer.private_key.as_bytes()).map_err(|_| MachineKeyError::Encode)?;
+    let complete = EcPrivateKey {
+        private_key: inner.private_key,
+        parameters: Some(EcParameters::NamedCurve(curve)),
+        public_key: Some(key.der_bytes()),
+    };
+    SecretDocument::encode_msg(&complete)
+        .and_then(|document| document.to_pem(SEC1_TAG, LineEnding::LF))
+        .map_err(|_| MachineKeyError::Encode)
 }
 
 /// A value as PrintableString, Go's first choice; node names and the groups have no character outside its set.

@@ -94,7 +94,7 @@ impl FromStr for NodeName {
 }
 
 /// Whether a text is a DNS-1123 subdomain: labels of lower-case letters, digits and inner hyphens, joined by dots.
-pub(crate) fn is_dns1123_subdomain(text: &str) -> bool {
+pub fn is_dns1123_subdomain(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.len() <= MAX_NODE_NAME_BYTES
         && text.split('.').all(|label| {

@@ -16,8 +16,20 @@ use anyhow::{Context, ensure};
 use crate::build;
 
 /// The suites in `e2e/tests`, longest first: what is left at the end is short.
-const SUITES: &[&str] =
-    &["join", "failures", "attacks", "chaos", "chart", "kubectl", "lab", "docs", "control_plane", "packages", "etcd"];
+const SUITES: &[&str] = &[
+    "join",
+    "failures",
+    "attacks",
+    "chaos",
+    "chart",
+    "kubectl",
+    "lab",
+    "docs",
+    "control_plane",
+    "packages",
+    "kubeadm_files",
+    "etcd",
+];
 
 /// Runs every suite, `at_once` of them at any time, and all of them even when one fails: what else is wrong is worth
 /// knowing.

@@ -165,7 +165,14 @@ fn arguments(
 
 fn environment(field: &str, raw: Option<Vec<RawEnv>>, version: Version) -> Result<Vec<EnvVar>, ConfigurationError> {
     version.needs(version >= Version::V1Beta4, &format!("{field}.extraEnvs"), raw.is_some())?;
-    let variable = |raw: RawEnv| EnvVar { name: raw.name, value: present(raw.value), value_from: raw.value_from };
+    let variable = |raw: RawEnv| {
+        let mut source = raw.value_from;
+        // Kubernetes' default, which kubeadm writes down.
+        if let Some(field) = source.as_mut().and_then(|source| source.field_ref.as_mut()) {
+            field.api_version.get_or_insert_with(|| "v1".to_owned());
+        }
+        EnvVar { name: raw.name, value: present(raw.value), value_from: source }
+    };
     Ok(raw.unwrap_or_default().into_iter().map(variable).collect())
 }
 

@@ -1,5 +1,7 @@
 //! The outcome of one check.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// How a check ended.
@@ -38,7 +40,10 @@ fn page(id: &str) -> &'static str {
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// The check's stable name. A check that kubeadm has, too, has kubeadm's name.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
+    /// The name under which the documentation explains it: `id`, unless that has a value of this cluster's in it.
+    #[serde(skip)]
+    pub section: &'static str,
     /// How it ended.
     pub verdict: Verdict,
     /// What the check wants, as a statement that is true when it passes: "the kubelet's port 10250 is free".
@@ -53,7 +58,7 @@ pub struct Finding {
 impl Finding {
     /// A check that passed.
     pub fn passed(id: &'static str, expected: impl Into<String>, observed: impl Into<String>) -> Self {
-        Self { id, verdict: Verdict::Passed, expected: expected.into(), observed: observed.into(), remedy: None }
+        Self::of(id, Verdict::Passed, expected, observed)
     }
 
     /// A check that failed, with what to type.
@@ -63,13 +68,23 @@ impl Finding {
         observed: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
-            id,
-            verdict: Verdict::Failed,
-            expected: expected.into(),
-            observed: observed.into(),
-            remedy: Some(remedy.into()),
-        }
+        Self { remedy: Some(remedy.into()), ..Self::of(id, Verdict::Failed, expected, observed) }
+    }
+
+    /// A check that was not made, and why.
+    pub fn skipped(id: &'static str, expected: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::of(id, Verdict::Skipped, expected, why)
+    }
+
+    fn of(section: &'static str, verdict: Verdict, expected: impl Into<String>, observed: impl Into<String>) -> Self {
+        let id = Cow::Borrowed(section);
+        Self { id, section, verdict, expected: expected.into(), observed: observed.into(), remedy: None }
+    }
+
+    /// The same finding under another name, which has a value of this cluster's in it. It stays in its section.
+    #[must_use]
+    pub fn named(self, id: String) -> Self {
+        Self { id: Cow::Owned(id), ..self }
     }
 
     /// The same finding as a warning, when it is a failure.
@@ -78,16 +93,11 @@ impl Finding {
         if self.verdict == Verdict::Failed { Self { verdict: Verdict::Warning, ..self } } else { self }
     }
 
-    /// Where the documentation explains this check: a page and an anchor, which is the id in lower case without what
-    /// an anchor cannot have.
+    /// Where the documentation explains this check: a page and an anchor, which is the section in lower case without
+    /// what an anchor cannot have.
     pub fn documentation(&self) -> String {
-        let kept = self.id.chars().filter(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_'));
+        let kept = self.section.chars().filter(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_'));
         let anchor: String = kept.map(|one| one.to_ascii_lowercase()).collect();
-        format!("{}#{anchor}", page(self.id))
-    }
-
-    /// A check that was not made, and why.
-    pub fn skipped(id: &'static str, expected: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { id, verdict: Verdict::Skipped, expected: expected.into(), observed: why.into(), remedy: None }
+        format!("{}#{anchor}", page(self.section))
     }
 }

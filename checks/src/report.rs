@@ -36,12 +36,12 @@ impl Report {
     /// Returns the names that no check has: a misspelt waiver waives nothing and should be told.
     pub fn waive<'a>(&mut self, names: &'a [String]) -> Vec<&'a str> {
         for finding in &mut self.checks {
-            let is_waived = names.iter().any(|name| name == "all" || name.eq_ignore_ascii_case(finding.id));
+            let is_waived = names.iter().any(|name| name == "all" || name.eq_ignore_ascii_case(&finding.id));
             if is_waived && finding.verdict == Verdict::Failed {
                 finding.verdict = Verdict::Waived;
             }
         }
-        let known = |name: &str| name == "all" || self.checks.iter().any(|check| name.eq_ignore_ascii_case(check.id));
+        let known = |name: &str| name == "all" || self.checks.iter().any(|check| name.eq_ignore_ascii_case(&check.id));
         names.iter().map(String::as_str).filter(|name| !known(name)).collect()
     }
 
@@ -143,6 +143,18 @@ mod tests {
     fn the_place_in_the_documentation_has_no_character_that_an_anchor_cannot_have() {
         let finding = Finding::passed("FileContent--proc-sys-net.ipv4-ip_forward", "", "");
         assert_eq!(finding.documentation(), "docs/checks.md#filecontent--proc-sys-netipv4-ip_forward");
+    }
+
+    #[test]
+    fn another_name_is_shown_and_waived_and_stays_in_its_section() {
+        let finding =
+            Finding::failed("Port-6443", "the port is free", "taken", "free it").named("Port-8443".to_owned());
+        assert_eq!(finding.documentation(), "docs/checks.md#port-6443");
+        let mut report = Report { checks: vec![finding] };
+        assert_eq!(report.render(Format::Short), "failed\tPort-8443\ttaken\n");
+        assert_eq!(report.waive(&["Port-6443".to_owned()]), ["Port-6443"]);
+        assert!(!report.is_good());
+        assert!(report.waive(&["port-8443".to_owned()]).is_empty() && report.is_good());
     }
 
     #[test]

@@ -11,7 +11,6 @@
 //! | [`manifests`] | `phases/controlplane`, `phases/etcd`, `util/staticpod`: the static pods |
 //! | [`certificates`] | `phases/certs`, `util/pkiutil` |
 //! | [`kubeconfigs`] | `phases/kubeconfig` |
-//! | [`marks`] | `phases/markcontrolplane`: what the Node carries |
 //!
 //! kubeadm of the cluster's own minor version is what every file is compared with (the end-to-end suite
 //! `kubeadm_files`). The one difference is meant: a key is always an elliptic curve's, see [`KeyAlgorithm`].
@@ -19,19 +18,16 @@
 
 mod arguments;
 mod authority;
-pub mod certificate_key;
 pub mod certificates;
 pub mod configuration;
 mod file;
 pub mod kubeconfigs;
 pub mod manifests;
-pub mod marks;
 mod member;
 mod pem;
 pub mod shared;
 mod version;
 
-pub use certificate_key::{CertificateKey, CertificateKeyError};
 pub use certificates::{CertificateError, certificates};
 pub use configuration::{ClusterConfiguration, ConfigurationError, KeyAlgorithm};
 pub use file::{Content, File};
@@ -47,9 +43,6 @@ pub enum Error {
     /// The cluster's configuration cannot be used.
     #[error("ClusterConfiguration in ConfigMap kube-system/kubeadm-config: {0}")]
     Configuration(#[from] ConfigurationError),
-    /// The key of the uploaded certificates cannot be used.
-    #[error(transparent)]
-    CertificateKey(#[from] CertificateKeyError),
     /// The shared keys cannot be used.
     #[error("Secret kube-system/kubeadm-certs: {0}")]
     Shared(#[from] SharedError),

@@ -20,7 +20,7 @@ impl Member {
     /// kubeadm's `localAPIEndpoint.bindPort` where none is given.
     pub const DEFAULT_BIND_PORT: u16 = 6443;
     /// etcd's port for clients.
-    const ETCD_CLIENT_PORT: u16 = 2379;
+    pub const ETCD_CLIENT_PORT: u16 = 2379;
     /// etcd's port for its other members.
     const ETCD_PEER_PORT: u16 = 2380;
 

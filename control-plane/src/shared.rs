@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::certificate_key::CertificateKey;
+use join_trust::certificate_key::CertificateKey;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
 use crate::configuration::{ClusterConfiguration, Etcd};
 use crate::file::{Content, File};
 
@@ -123,12 +126,24 @@ fn one(
         length if length > MAX_ENTRY_BYTES => return Err(SharedError::Size { entry, length }),
         _ => {}
     }
-    let content = Content::from(key.decrypt(sealed).ok_or(SharedError::Decrypt { entry })?);
+    let content = Content::from(open(key, sealed).ok_or(SharedError::Decrypt { entry })?);
     let block = content.text().and_then(|text| crate::pem::first_block(text, kind.tags()));
     if block.is_none() {
         return Err(SharedError::Kind { entry, path, expected: kind.expected() });
     }
     Ok(File { path, mode: kind.mode(), content })
+}
+
+/// Decrypts what kubeadm encrypted: a nonce of 12 bytes, the text, a tag of 16 bytes (AES-256-GCM, nothing else
+/// authenticated; `util/crypto`). None if this is not the key, or the data is damaged.
+fn open(key: &CertificateKey, data: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, sealed) = data.split_first_chunk::<NONCE_LEN>()?;
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.expose_bytes()).ok()?);
+    let mut buffer = Zeroizing::new(sealed.to_vec());
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let length = key.open_in_place(nonce, Aad::empty(), &mut buffer).ok()?.len();
+    buffer.truncate(length);
+    Some(buffer)
 }
 
 /// The entries of the Secret, their files and what is in them (`certsToTransfer`).

@@ -56,14 +56,11 @@ pub(crate) fn immutable(field: &str) -> Rule {
         .message(format!("{field}: cannot be changed; delete the request and create it anew").as_str())
 }
 
-/// [`immutable`] for controlPlane, which may be absent: a rule on the field itself would not see it come or go.
+/// [`immutable`] for controlPlane, which comes and goes with the role alone.
 pub(crate) fn control_plane_immutable() -> Rule {
-    Rule::new(
-        "has(self.controlPlane) == has(oldSelf.controlPlane) && \
-         (!has(self.controlPlane) || self.controlPlane == oldSelf.controlPlane)",
-    )
-    .message("controlPlane: cannot be changed; delete the request and create it anew")
-    .field_path(".controlPlane")
+    Rule::new("!has(self.controlPlane) || !has(oldSelf.controlPlane) || self.controlPlane == oldSelf.controlPlane")
+        .message("controlPlane: cannot be changed; delete the request and create it anew")
+        .field_path(".controlPlane")
 }
 
 /// What only a control plane has needs the role.
@@ -71,6 +68,27 @@ pub(crate) fn control_plane_needs_role() -> Rule {
     Rule::new("!has(self.controlPlane) || self.role == 'ControlPlane'")
         .message("controlPlane: needs role ControlPlane")
         .field_path(".controlPlane")
+}
+
+/// A control plane cannot be made without the key to the certificates that it shares.
+pub(crate) fn role_needs_control_plane() -> Rule {
+    Rule::new("self.role != 'ControlPlane' || has(self.controlPlane)")
+        .message("controlPlane: role ControlPlane needs controlPlane.certificateKeySecret")
+        .field_path(".controlPlane")
+}
+
+/// Who becomes a control plane gets the keys of the cluster's certificate authorities: that machine is known beforehand,
+/// and nobody but it can open what is sealed to it.
+pub(crate) fn control_plane_needs_pin() -> Rule {
+    Rule::new("self.role != 'ControlPlane' || (has(self.machine.publicKeyHash) && self.delivery == 'Sealed')")
+        .message("role: ControlPlane needs machine.publicKeyHash and delivery Sealed")
+        .field_path(".role")
+}
+
+/// The form of a Secret's name.
+pub(crate) fn secret_name() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("certificateKeySecret: must be the name of a Secret: lower-case letters, digits, hyphens and dots")
 }
 
 /// kubeadm makes its own key on the machine: there is none that could be pinned beforehand.

@@ -95,6 +95,8 @@ pub const DEFAULT_BIND_PORT: i32 = 6443;
 #[x_kube(
     crates(kube_core = "::kube_core"),
     validation = rules::control_plane_needs_role(),
+    validation = rules::role_needs_control_plane(),
+    validation = rules::control_plane_needs_pin(),
     validation = rules::control_plane_immutable(),
     validation = rules::token_delivery_needs_first_use(),
     validation = rules::node_ip_is_an_address(),
@@ -136,7 +138,7 @@ pub struct NodeJoinRequestSpec {
     #[serde(default, skip_serializing_if = "NodeRegistration::is_empty")]
     pub node_registration: NodeRegistration,
 
-    /// What only a control plane has. Needs role ControlPlane. Cannot be changed.
+    /// What only a control plane has. Goes with role ControlPlane. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control_plane: Option<ControlPlane>,
 
@@ -309,10 +311,16 @@ impl TaintEffect {
 }
 
 /// What only a control plane has.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(crates(kube_core = "::kube_core"))]
 #[serde(rename_all = "camelCase")]
 pub struct ControlPlane {
+    /// Secret in the controller's namespace with the key that `kubeadm init phase upload-certs --upload-certs` printed, under
+    /// `certificateKey`. It is sealed to the machine. Whoever creates the request needs the right to read that Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::secret_name())]
+    pub certificate_key_secret: String,
+
     /// Where this machine's API server listens.
     #[serde(rename = "localAPIEndpoint", default, skip_serializing_if = "Option::is_none")]
     pub local_api_endpoint: Option<LocalApiEndpoint>,
@@ -344,6 +352,37 @@ const fn default_deadline_seconds() -> i32 {
 
 const fn default_bind_port() -> i32 {
     DEFAULT_BIND_PORT
+}
+
+/// The label that makes a Node a control plane, and the key of the taint that keeps other pods away from it.
+pub const CONTROL_PLANE_ROLE: &str = "node-role.kubernetes.io/control-plane";
+/// The label that keeps load balancers outside the cluster from sending Services' traffic to a Node.
+pub const EXCLUDE_FROM_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+impl NodeJoinRequestSpec {
+    /// Every label that the Node is to have: those that are asked for, and those by which kubeadm marks a control plane
+    /// (`phases/markcontrolplane`).
+    pub fn node_labels(&self) -> BTreeMap<String, String> {
+        let marks: &[&str] = match self.role {
+            Role::Worker => &[],
+            Role::ControlPlane => &[CONTROL_PLANE_ROLE, EXCLUDE_FROM_LOAD_BALANCERS],
+        };
+        let mut labels: BTreeMap<String, String> =
+            marks.iter().map(|mark| ((*mark).to_owned(), String::new())).collect();
+        labels.extend(self.node_registration.labels.clone());
+        labels
+    }
+
+    /// Every taint that the Node is to register with: those that are asked for, and else a control plane's.
+    pub fn node_taints(&self) -> Vec<Taint> {
+        match (&self.node_registration.taints, self.role) {
+            (Some(taints), _) => taints.clone(),
+            (None, Role::Worker) => Vec::new(),
+            (None, Role::ControlPlane) => {
+                vec![Taint { key: CONTROL_PLANE_ROLE.to_owned(), value: None, effect: TaintEffect::NoSchedule }]
+            }
+        }
+    }
 }
 
 impl NodeJoinRequest {

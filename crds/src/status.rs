@@ -236,6 +236,8 @@ pub enum AgentStep {
     WritingFiles,
     /// It has asked systemd for the kubelet and waits for its health.
     StartingKubelet,
+    /// The kubelet is healthy; the machine joins etcd, and waits for its API server, controller manager and scheduler.
+    StartingControlPlane,
     /// The kubelet is healthy; it runs the checks that come after a join.
     Verifying,
     /// The machine is the node.

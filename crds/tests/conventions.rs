@@ -206,7 +206,7 @@ type Change = fn(&mut Value);
 /// What bounds and patterns refuse, and where.
 #[test]
 fn values_out_of_bounds_are_refused_at_their_field() {
-    let cases: [(&str, Change); 24] = [
+    let cases: [(&str, Change); 26] = [
         ("/spec/role", |r| r["spec"]["role"] = json!("worker")),
         ("/spec/delivery", |r| r["spec"]["delivery"] = json!("Plain")),
         ("/spec/removal", |r| r["spec"]["removal"] = json!("")),
@@ -243,7 +243,12 @@ fn values_out_of_bounds_are_refused_at_their_field() {
             r["spec"]["nodeRegistration"]["kubeletExtraArgs"] = json!([{"name": "v", "value": "1".repeat(1025)}]);
         }),
         ("/spec/controlPlane/localAPIEndpoint/bindPort", |r| {
-            r["spec"]["controlPlane"]["localAPIEndpoint"]["bindPort"] = json!(65_536);
+            r["spec"]["controlPlane"] =
+                json!({"certificateKeySecret": "key", "localAPIEndpoint": {"bindPort": 65_536}});
+        }),
+        ("/spec/controlPlane", |r| r["spec"]["controlPlane"] = json!({})),
+        ("/spec/controlPlane/certificateKeySecret", |r| {
+            r["spec"]["controlPlane"] = json!({"certificateKeySecret": "a".repeat(254)});
         }),
         ("/spec", |r| r["spec"] = json!({})),
     ];

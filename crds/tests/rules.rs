@@ -51,7 +51,12 @@ fn first_use(request: &mut Value) {
 
 fn control_plane(request: &mut Value) {
     request["spec"]["role"] = json!("ControlPlane");
-    request["spec"]["controlPlane"] = json!({"localAPIEndpoint": {"bindPort": 6443}});
+    request["spec"]["controlPlane"] = json!({"certificateKeySecret": "key", "localAPIEndpoint": {"bindPort": 6443}});
+}
+
+fn key_secret(request: &mut Value, name: &str) {
+    request["spec"]["role"] = json!("ControlPlane");
+    request["spec"]["controlPlane"] = json!({"certificateKeySecret": name});
 }
 
 fn argument(request: &mut Value, name: &str, value: &str) {
@@ -76,7 +81,8 @@ fn address(request: &mut Value, address: &str) {
 
 fn advertise(request: &mut Value, address: &str) {
     request["spec"]["role"] = json!("ControlPlane");
-    request["spec"]["controlPlane"] = json!({"localAPIEndpoint": {"advertiseAddress": address}});
+    request["spec"]["controlPlane"] =
+        json!({"certificateKeySecret": "key", "localAPIEndpoint": {"advertiseAddress": address}});
 }
 
 const RULES: &[Rule] = &[
@@ -103,14 +109,45 @@ const RULES: &[Rule] = &[
         at: "spec",
         reported: "spec.controlPlane",
         message: "controlPlane: needs role",
-        kept: &[control_plane, |r| r["spec"]["role"] = json!("ControlPlane")],
+        kept: &[control_plane, |r| key_secret(r, "key")],
         broken: &[
-            |r| r["spec"]["controlPlane"] = json!({}),
+            |r| r["spec"]["controlPlane"] = json!({"certificateKeySecret": "key"}),
             |r| {
                 control_plane(r);
                 r["spec"]["role"] = json!("Worker");
             },
         ],
+    },
+    Rule {
+        at: "spec",
+        reported: "spec.controlPlane",
+        message: "controlPlane: role ControlPlane needs",
+        kept: &[control_plane],
+        broken: &[|r| r["spec"]["role"] = json!("ControlPlane")],
+    },
+    Rule {
+        at: "spec",
+        reported: "spec.role",
+        message: "role: ControlPlane needs machine.publicKeyHash",
+        kept: &[control_plane],
+        broken: &[
+            |r| {
+                control_plane(r);
+                first_use(r);
+            },
+            |r| {
+                control_plane(r);
+                first_use(r);
+                r["spec"]["delivery"] = json!("Token");
+            },
+        ],
+    },
+    Rule {
+        at: "spec.controlPlane.certificateKeySecret",
+        reported: "spec.controlPlane.certificateKeySecret",
+        message: "certificateKeySecret: must be the name of a Secret",
+        kept: &[|r| key_secret(r, "a"), |r| key_secret(r, "certificate-key.1")],
+        broken: &[|r| key_secret(r, "A"), |r| key_secret(r, "-a"), |r| key_secret(r, "a/b"), |r| key_secret(r, "a\nb")],
     },
     Rule {
         at: "spec",
@@ -195,12 +232,12 @@ const RULES: &[Rule] = &[
             |r| r["spec"]["removal"] = json!("Retain"),
             |r| r["spec"]["removal"] = json!("Drain"),
             |r| {
-                r["spec"]["role"] = json!("ControlPlane");
+                control_plane(r);
                 r["spec"]["removal"] = json!("Retain");
             },
         ],
         broken: &[|r| {
-            r["spec"]["role"] = json!("ControlPlane");
+            control_plane(r);
             r["spec"]["removal"] = json!("Drain");
         }],
     },
@@ -426,7 +463,7 @@ const TRANSITIONS: &[Transition] = &[
         old: |_| {},
         // Written out or left to its default, it is the same role.
         kept: &[|r| r["spec"]["role"] = json!("Worker"), |r| r["spec"]["tokenTTLSeconds"] = json!(300)],
-        broken: &[|r| r["spec"]["role"] = json!("ControlPlane")],
+        broken: &[control_plane],
     },
     Transition {
         at: "spec.machine",
@@ -452,16 +489,9 @@ const TRANSITIONS: &[Transition] = &[
         kept: &[|r| r["spec"]["deadlineSeconds"] = json!(300)],
         broken: &[
             |r| r["spec"]["controlPlane"]["localAPIEndpoint"]["bindPort"] = json!(443),
-            |r| drop(r["spec"].as_object_mut().unwrap().remove("controlPlane")),
+            |r| r["spec"]["controlPlane"]["certificateKeySecret"] = json!("another"),
+            |r| drop(r["spec"]["controlPlane"].as_object_mut().unwrap().remove("localAPIEndpoint")),
         ],
-    },
-    Transition {
-        at: "spec",
-        reported: "spec.controlPlane",
-        message: "controlPlane: cannot be changed",
-        old: |r| r["spec"]["role"] = json!("ControlPlane"),
-        kept: &[|r| label(r, "rack")],
-        broken: &[control_plane],
     },
 ];
 

@@ -16,7 +16,7 @@ use join_trust::token::TokenId;
 use libfuzzer_sys::fuzz_target;
 
 const NOW: i64 = 1_790_000_000;
-const REQUEST: RequestState<'_> = RequestState::Present { uid: "request", deleting: false, role_supported: true };
+const REQUEST: RequestState<'_> = RequestState::Present { uid: "request", deleting: false, control_plane: false };
 
 /// What is the same for every input is made once.
 static TOKEN: LazyLock<TokenRecord> = LazyLock::new(|| TokenRecord {

@@ -34,8 +34,17 @@ pub enum Error {
         key: String,
     },
     /// Flags that only a control plane can have.
-    #[error("--apiserver-advertise-address and --apiserver-bind-port need --role control-plane")]
+    #[error(
+        "--certificate-key-secret, --apiserver-advertise-address and --apiserver-bind-port need --role control-plane"
+    )]
     OnlyControlPlane,
+    /// A control plane without the key to the certificates that it shares.
+    #[error(
+        "a control plane needs --certificate-key-secret NAME: a Secret in the controller's namespace with the key that `kubeadm \
+         init phase upload-certs --upload-certs` prints; type: kubectl -n join-system create secret generic NAME \
+         --from-literal=certificateKey=KEY"
+    )]
+    NoCertificateKey,
 }
 
 /// What a node becomes.
@@ -99,6 +108,10 @@ pub struct SpecOptions {
     /// How long the join may take from the machine's appearance [default: 1h]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     deadline: Option<Duration>,
+
+    /// Secret in the controller's namespace with the certificate key of a control plane, under certificateKey
+    #[arg(long, value_name = "NAME")]
+    certificate_key_secret: Option<String>,
 
     /// Address that a control plane's API server advertises [default: that of its default route]
     #[arg(long, value_name = "IP")]
@@ -185,15 +198,16 @@ impl SpecOptions {
         let (address, port) = (self.apiserver_advertise_address, self.apiserver_bind_port);
         if self.role(defaults) != Role::ControlPlane {
             // What the file says of a control plane is overruled with its role.
-            return if address.is_none() && port.is_none() { Ok(None) } else { Err(Error::OnlyControlPlane) };
+            let is_none = address.is_none() && port.is_none() && self.certificate_key_secret.is_none();
+            return if is_none { Ok(None) } else { Err(Error::OnlyControlPlane) };
         }
         let (address, port) = (address.or(defaults.advertise_address), port.or(defaults.bind_port));
-        if address.is_none() && port.is_none() {
-            return Ok(None);
-        }
-        let local_api_endpoint =
-            Some(LocalApiEndpoint { advertise_address: address, bind_port: port.map_or(DEFAULT_BIND_PORT, i32::from) });
-        Ok(Some(ControlPlane { local_api_endpoint }))
+        let local_api_endpoint = (address.is_some() || port.is_some()).then(|| LocalApiEndpoint {
+            advertise_address: address,
+            bind_port: port.map_or(DEFAULT_BIND_PORT, i32::from),
+        });
+        let certificate_key_secret = self.certificate_key_secret.clone().ok_or(Error::NoCertificateKey)?;
+        Ok(Some(ControlPlane { certificate_key_secret, local_api_endpoint }))
     }
 }
 

@@ -49,6 +49,7 @@ fn every_field_has_a_flag() {
         "--ignore-preflight-errors=NumCPU,Swap",
         "--token-ttl=10m",
         "--deadline=2h",
+        "--certificate-key-secret=key",
         "--apiserver-advertise-address=192.0.2.9",
         "--apiserver-bind-port=7443",
         "--replaces-node-uid=0b5c",
@@ -63,7 +64,10 @@ fn every_field_has_a_flag() {
             "taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}, {"key": "k", "effect": "NoExecute"}],
             "ignorePreflightErrors": ["NumCPU", "Swap"],
         },
-        "controlPlane": {"localAPIEndpoint": {"advertiseAddress": "192.0.2.9", "bindPort": 7443}},
+        "controlPlane": {
+            "certificateKeySecret": "key",
+            "localAPIEndpoint": {"advertiseAddress": "192.0.2.9", "bindPort": 7443},
+        },
         "removal": "Retain", "replacesNodeUID": "0b5c",
     });
     assert_eq!(serde_json::to_value(spec.unwrap()).unwrap(), expected);
@@ -91,7 +95,7 @@ fn a_flag_wins_over_its_field_of_the_file_alone(
     #[case] expected: serde_json::Value,
 ) {
     let spec = |arguments: &[&str]| {
-        let options = parse(arguments).unwrap();
+        let options = parse(&[&["--certificate-key-secret=key"], arguments].concat()).unwrap();
         let spec = options.spec(Machine::default(), Delivery::Sealed, &defaults(Role::ControlPlane));
         serde_json::to_value(spec.unwrap()).unwrap()
     };
@@ -110,10 +114,11 @@ fn the_role_is_the_flags_or_else_the_files() {
     let spec = |arguments: &[&str], role| {
         parse(arguments).unwrap().spec(Machine::default(), Delivery::Sealed, &defaults(role)).unwrap()
     };
-    assert_eq!(spec(&[], Role::ControlPlane).role, Role::ControlPlane);
+    let secret = "--certificate-key-secret=key";
+    assert_eq!(spec(&[secret], Role::ControlPlane).role, Role::ControlPlane);
     let worker = spec(&["--role=worker"], Role::ControlPlane);
     assert_eq!((worker.role, worker.control_plane), (Role::Worker, None));
-    assert_eq!(spec(&["--role=control-plane"], Role::Worker).role, Role::ControlPlane);
+    assert_eq!(spec(&["--role=control-plane", secret], Role::Worker).role, Role::ControlPlane);
     // A file of a worker has no port, and a flag for one is a contradiction still.
     let options = parse(&["--apiserver-bind-port=1"]).unwrap();
     let refused = options.spec(Machine::default(), Delivery::Sealed, &defaults(Role::Worker));
@@ -125,6 +130,8 @@ fn the_role_is_the_flags_or_else_the_files() {
 #[case(&["--deadline=1000000h"], Error::Seconds { flag: "deadline", given: Duration::from_hours(1_000_000) })]
 #[case(&["--label=a=1", "--label=a=2"], Error::LabelTwice { key: "a".to_owned() })]
 #[case(&["--apiserver-bind-port=1"], Error::OnlyControlPlane)]
+#[case(&["--certificate-key-secret=a"], Error::OnlyControlPlane)]
+#[case(&["--role=control-plane"], Error::NoCertificateKey)]
 fn contradictions_are_told(#[case] arguments: &[&str], #[case] expected: Error) {
     assert_eq!(spec(arguments), Err(expected));
 }

@@ -1,5 +1,6 @@
 //! `join-agent check`: this machine's checks, with or without a configuration, before a join and after it.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use join_checks::{Finding, Report};
@@ -149,10 +150,18 @@ async fn of_member(configuration: &Configuration, membership: &Membership, ignor
     {
         health.ask(&client).await;
     }
-    // What the request decides is decided.
-    let mut checks = vec![CONFIGURATION.passed(format!("this machine is the node {}", membership.node_name))];
+    // What the request decides is decided; what a control plane's join looks for is there now, and is its own.
+    let mut checks = vec![CONFIGURATION.passed(what_it_is(membership))];
     checks.extend(health.report(None).unwrap_or_default().checks);
     checks::waived(checks, ignore)
+}
+
+fn what_it_is(membership: &Membership) -> String {
+    let node = format!("this machine is the node {}", membership.node_name);
+    match &membership.control_plane {
+        None => node,
+        Some(own) => format!("{node}, a control plane at {}", SocketAddr::new(own.advertise_address, own.bind_port)),
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +182,15 @@ mod tests {
         assert_eq!(configured(Path::new(DEFAULT_PATH), Err(&error(DEFAULT_PATH))).verdict, Skipped);
         // A file that the configuration names is another matter.
         assert_eq!(configured(Path::new(DEFAULT_PATH), Err(&error("/etc/token"))).verdict, Failed);
+    }
+
+    #[test]
+    fn a_control_plane_is_known_by_its_membership() {
+        let worker = Membership { node_name: "a".to_owned(), ..Membership::default() };
+        assert_eq!(what_it_is(&worker), "this machine is the node a");
+        let own = member::ControlPlane { advertise_address: "fd00::5".parse().unwrap(), bind_port: 6443 };
+        let control_plane = Membership { control_plane: Some(own), ..worker };
+        assert_eq!(what_it_is(&control_plane), "this machine is the node a, a control plane at [fd00::5]:6443");
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub struct ResetArguments {
     /// Only say what would be done
     #[arg(long)]
     pub dry_run: bool,
-    /// Do what `kubeadm reset` does on a worker, whoever joined this machine: remove all that the kubelet has here
+    /// Do what `kubeadm reset` does on a worker, whoever joined this machine: remove all that the kubelet has here. A
+    /// control plane is refused
     #[arg(long)]
     pub all: bool,
     /// Do not ask
@@ -75,6 +76,10 @@ pub struct ResetArguments {
     /// Leave pods alone, for a machine whose container runtime is gone
     #[arg(long)]
     pub keep_pods: bool,
+    /// Leave this control plane's member in etcd, where etcd cannot be asked: it has to be removed with `etcdctl member
+    /// remove` on another control plane then
+    #[arg(long, conflicts_with = "all")]
+    pub keep_etcd_member: bool,
     /// Start the agent again afterwards, so that the machine announces itself and waits for another request
     #[arg(long)]
     pub start_agent: bool,

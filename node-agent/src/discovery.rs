@@ -307,7 +307,8 @@ fn material(path: &Path, material: &Material) -> Result<Zeroizing<Vec<u8>>, Erro
     }
 }
 
-async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
+/// The cluster that a kubeconfig names, and a client with its credentials. Nothing is sent yet.
+pub fn client_of_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<(Cluster, Client), Error> {
     let wrong = |reason: String| wrong_file(path, reason);
     let read = |one: &Material| material(path, one);
     let ca = authorities_of_file(path, kubeconfig)?;
@@ -327,8 +328,13 @@ async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, 
             return Err(wrong("has no credentials to announce this machine with".to_owned()));
         }
     };
-    resolve(&cluster.endpoint).await?;
     let client = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), identity)?;
+    Ok((cluster, client))
+}
+
+async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
+    let (cluster, client) = client_of_file(path, kubeconfig)?;
+    resolve(&cluster.endpoint).await?;
     // A file proves itself only by its use: the server must be the one whose authority it names.
     let probe = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), As::Anonymous)?;
     let answer = match ask(&probe, &cluster.endpoint).await {

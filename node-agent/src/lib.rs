@@ -20,6 +20,7 @@ pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod connection;
+pub mod control_plane;
 pub mod cri;
 pub mod decision;
 pub mod discovery;

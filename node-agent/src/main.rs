@@ -109,6 +109,7 @@ fn print_status(output: Output) -> Result<ExitCode, Failure> {
 }
 
 fn reset_machine(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     // A reset must work where the configuration does not.
     let configured = || {
         let surroundings = Surroundings { hostname: host::hostname(), allow_unsafe_discovery: true };
@@ -120,6 +121,7 @@ fn reset_machine(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
         all: arguments.all,
         yes: arguments.yes,
         forget_keys: arguments.forget_keys,
+        keep_etcd_member: arguments.keep_etcd_member,
         keep_pods: arguments.keep_pods,
         start_agent: arguments.start_agent,
         state_directory: state_directory.unwrap_or_else(|| DEFAULT_STATE_DIRECTORY.into()),

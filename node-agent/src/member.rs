@@ -1,6 +1,7 @@
 //! The machine is the node: the agent goes on with the node's own certificate, and keeps its part of the request true.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,7 @@ const RENEWAL_CHECK: Duration = Duration::from_mins(5);
 
 /// What the agent remembers of the join that it carried out; written before [`KUBELET_CONF`], so that the two together
 /// mean: this machine is a node, and we made it one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Membership {
     /// The node.
@@ -59,6 +60,19 @@ pub struct Membership {
     pub request_uid: String,
     /// The API server: host:port.
     pub endpoint: String,
+    /// What only a control plane has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<ControlPlane>,
+}
+
+/// What the agent remembers of a control plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControlPlane {
+    /// The address under which the others reach its API server and its etcd.
+    pub advertise_address: IpAddr,
+    /// The port of its API server.
+    pub bind_port: u16,
 }
 
 impl Membership {
@@ -187,17 +201,26 @@ pub async fn follow(followed: &Followed<'_>, node: &NodeName, say: impl Fn(Optio
             return Ok(Ended::Removed);
         }
         let ours = &followed.public_key;
-        match rejoin::asked(&client, own.known(), followed.membership, node, ours).await {
-            Asked::Nothing => {}
+        let of_request = match rejoin::asked(&client, own.known(), followed.membership, node, ours).await {
+            Asked::Nothing => None,
+            Asked::ResetFirst => Some(reset_first()),
             Asked::JoinAnew => return Ok(Ended::JoinAnew),
             Asked::Follow => {
                 return Ok(Ended::Follow(own.known().map(|request| request.uid().to_owned()).unwrap_or_default()));
             }
-        }
+        };
         let of_node = health.trouble().map(|text| Trouble { reason: Reason::NodeNotReady, text });
-        let troubles = [trouble_of_watch.clone(), of_node, told_of_addresses(own.known(), followed.membership)];
+        let troubles =
+            [trouble_of_watch.clone(), of_request, of_node, told_of_addresses(own.known(), followed.membership)];
         say(together(troubles.into_iter().flatten()).as_ref());
     }
+}
+
+/// Why a control plane does not do what another request asks for.
+fn reset_first() -> Trouble {
+    let text = "another request asks this machine to join anew, which a control plane does not do by itself, since its member \
+                of etcd would stay; run `join-agent reset --start-agent` on this machine, which takes the member out first";
+    Trouble { reason: Reason::AgentFailed, text: text.to_owned() }
 }
 
 impl Followed<'_> {
@@ -267,6 +290,7 @@ mod tests {
             node_name: "worker-1".to_owned(),
             request_uid: "u".to_owned(),
             endpoint: "10.0.0.1:6443".to_owned(),
+            control_plane: None,
         };
         membership.write(folder.path()).unwrap();
         // The marker alone, without the kubelet's files, is a join that was interrupted.
@@ -275,7 +299,7 @@ mod tests {
 
     #[test]
     fn troubles_are_told_together_and_those_of_another_request_are_not() {
-        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), endpoint: String::new() };
+        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), ..Membership::default() };
         let request = |uid: &str, reason: &str| -> NodeJoinRequest {
             serde_json::from_value(serde_json::json!({
                 "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest",
@@ -303,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_report_is_due_once_per_generation_and_only_for_the_own_request() {
-        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), endpoint: String::new() };
+        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), ..Membership::default() };
         let request = |uid: &str, agent: serde_json::Value| -> NodeJoinRequest {
             serde_json::from_value(serde_json::json!({
                 "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest",

@@ -4,6 +4,9 @@
 //! With the same machine key in it, and the Node there, the controller says in it that this machine is that Node, and the
 //! agent reports to it from then on. Once the old Node is gone, it asks this machine to join again. Nobody types anything
 //! on the machine for either.
+//!
+//! A control plane does not join again by itself: its member of etcd would stay, and with it data that belong to the old
+//! membership. Whoever wants that resets the machine, which takes the member out first.
 
 use std::path::Path;
 
@@ -44,6 +47,8 @@ pub enum Asked {
     Follow,
     /// To join anew.
     JoinAnew,
+    /// To join anew, as a control plane cannot before it is reset.
+    ResetFirst,
 }
 
 /// What the request alone says of that.
@@ -89,12 +94,16 @@ pub async fn asked(
     match request.map_or(Asks::No, |request| asks(request, membership, ours)) {
         Asks::No => Asked::Nothing,
         Asks::Follow => Asked::Follow,
-        Asks::Now => Asked::JoinAnew,
+        Asks::Now => anew(membership),
         Asks::OnceTheNodeIsGone => {
             let nodes: Api<Node> = Api::all(client.clone());
-            if matches!(nodes.get_opt(node.as_str()).await, Ok(None)) { Asked::JoinAnew } else { Asked::Nothing }
+            if matches!(nodes.get_opt(node.as_str()).await, Ok(None)) { anew(membership) } else { Asked::Nothing }
         }
     }
+}
+
+fn anew(membership: &Membership) -> Asked {
+    if membership.control_plane.is_some() { Asked::ResetFirst } else { Asked::JoinAnew }
 }
 
 /// Makes the membership that of another request. Killed in between, it is done again.
@@ -128,6 +137,7 @@ pub async fn leave(systemd: &Systemd, journal: &mut Journal, state_directory: &P
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::member::ControlPlane;
 
     fn key(byte: u8) -> PublicKeyPin {
         PublicKeyPin::of_spki(&[byte])
@@ -143,8 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn a_control_plane_does_not_join_anew_by_itself() {
+        let worker = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), ..Membership::default() };
+        let own = ControlPlane { advertise_address: [192, 0, 2, 1].into(), bind_port: 6443 };
+        assert_eq!(anew(&worker), Asked::JoinAnew);
+        assert_eq!(anew(&Membership { control_plane: Some(own), ..worker }), Asked::ResetFirst);
+    }
+
+    #[test]
     fn only_another_request_for_this_very_key_asks_for_anything() {
-        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), endpoint: String::new() };
+        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), ..Membership::default() };
         let pinned = |pin: PublicKeyPin| serde_json::json!({"machine": {"publicKeyHash": pin.to_string()}});
         let first_use = serde_json::json!({"machine": {"trust": "FirstUse"}});
         let token = serde_json::json!({"machine": {"publicKeyHash": key(1).to_string()}, "delivery": "Token"});

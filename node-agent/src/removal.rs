@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn only_the_own_request_asks_once_it_is_deleted_and_the_node_is_drained() {
-        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), endpoint: String::new() };
+        let membership = Membership { node_name: "a".to_owned(), request_uid: "u".to_owned(), ..Membership::default() };
         for (uid, deleting, removal, reason, expected) in [
             ("u", true, "Drain", "CleaningMachine", true),
             ("v", true, "Drain", "CleaningMachine", false),

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use join_checks::clock::Skew;
-use join_crds::NodeJoinRequest;
 use join_crds::vocabulary::{ConditionType, Reason};
+use join_crds::{AgentStep, NodeJoinRequest};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use tokio::sync::Mutex;
 
 use crate::atomic_file::is_full;
 use crate::checks::beforehand::Keeper;
@@ -27,7 +29,8 @@ use crate::local_status::{self, LocalStep, Publisher};
 use crate::lock::{self, StateLock};
 use crate::member::{self, Ended, Followed, Membership};
 use crate::own_request::{self, News, OwnRequest, Trouble};
-use crate::{announce, files, host, rejoin, removal};
+use crate::report::Reporter;
+use crate::{announce, connection, control_plane, files, host, rejoin, removal};
 
 /// How often the agent looks whether its announcement is still there: kube-controller-manager removes pending requests
 /// after a day.
@@ -57,6 +60,9 @@ pub enum Error {
     /// The kubelet does not run.
     #[error(transparent)]
     Kubelet(#[from] kubelet::Error),
+    /// The machine is a node, and not yet a control plane.
+    #[error(transparent)]
+    ControlPlane(#[from] control_plane::Error),
     /// The request cannot be watched.
     #[error(transparent)]
     Lost(#[from] own_request::Lost),
@@ -81,6 +87,7 @@ impl Error {
             Self::Lost(lost) => lost.reason(),
             Self::Member(error) => error.reason(),
             Self::Kubelet(error) => error.reason(),
+            Self::ControlPlane(error) => error.reason(),
             Self::Journal(error) if is_full(error) => Reason::MachineNotWritable,
             Self::Identity(error) if is_full(error) => Reason::MachineNotWritable,
             Self::Identity(_) | Self::Lock(_) | Self::Journal(_) | Self::Rejoin(_) | Self::Removal(_) => {
@@ -274,7 +281,11 @@ impl Service {
                 };
                 kubelet::start(&systemd, files::healthz_url(&config_yaml).as_deref(), tell).await?;
             }
-            self.open_journal()?.step(JoinStep::Joined, &membership.request_uid)?;
+            let mut journal = self.open_journal()?;
+            if let Some(own) = &membership.control_plane {
+                self.finish_control_plane(membership, own, &mut journal).await?;
+            }
+            journal.step(JoinStep::Joined, &membership.request_uid)?;
             self.kubelet_was_started.set(true);
         }
         // Without its files there is no membership, which the next round finds.
@@ -300,6 +311,49 @@ impl Service {
             Ended::Follow(request) => self.follow(membership, &request),
             Ended::Removed => Ok(self.open_journal()?.step(JoinStep::Remove, &membership.request_uid)?),
         }
+    }
+
+    /// Goes on with a control plane whose join was interrupted, or failed, after its kubelet was started.
+    async fn finish_control_plane(
+        &self,
+        membership: &Membership,
+        own: &member::ControlPlane,
+        journal: &mut Journal,
+    ) -> Result<(), Error> {
+        if journal.state().has_come_to(JoinStep::Joined, &membership.request_uid) {
+            return Ok(());
+        }
+        self.status.say(LocalStep::Joining, "joining etcd, and starting the control plane");
+        journal.step(JoinStep::StartControlPlane, &membership.request_uid)?;
+        let reporter = Mutex::new(self.reporter(membership).await);
+        let report = async |step: AgentStep, reason: Reason, message: &str| {
+            if let Some(reporter) = reporter.lock().await.as_mut() {
+                reporter.step_because(step, Some(reason), Some(message)).await;
+            }
+        };
+        let tell = async |trouble: &kubelet::Trouble| {
+            self.status.say_because(LocalStep::Joining, Some(trouble.reason), &trouble.message);
+            report(AgentStep::StartingControlPlane, trouble.reason, &trouble.message).await;
+        };
+        let started = control_plane::Started { node_name: &self.configuration.node_name, control_plane: own };
+        let outcome = control_plane::start(&started, journal, tell).await;
+        if let Err(error) = &outcome {
+            let message = format!("{error}. {}", error.reason().next_step());
+            report(AgentStep::Failed, error.reason(), &message).await;
+        }
+        Ok(outcome?)
+    }
+
+    /// Tells the request, as the node; none where the request cannot be read or is another one.
+    async fn reporter(&self, membership: &Membership) -> Option<Reporter> {
+        let cluster = member::cluster(membership)?;
+        let client = member::client(&cluster).ok()?;
+        let requests: Api<NodeJoinRequest> = Api::all(client.clone());
+        let request =
+            connection::call("reading this node's request", requests.get(&membership.node_name)).await.ok()?;
+        let addresses = host::address_towards(&cluster.endpoint).iter().map(IpAddr::to_string).collect();
+        let is_ours = request.uid() == membership.request_uid;
+        is_ours.then_some(Reporter::new(client, &request, &host::versions().await, addresses))
     }
 
     /// Makes the machine what it was before its join. That ends this process.

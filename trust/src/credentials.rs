@@ -1,9 +1,11 @@
-//! What is sealed to a machine: with which token, at which API server, under which authorities it is to join.
+//! What is sealed to a machine: with which token, at which API server, under which authorities it is to join, and as a
+//! control plane with which key to the certificates that control planes share.
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::ca_bundle::{CaBundle, CaBundleError};
+use crate::certificate_key::{CertificateKey, CertificateKeyError};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::limits::MAX_CREDENTIALS_BYTES;
 use crate::token::{BootstrapToken, TokenError};
@@ -18,7 +20,9 @@ pub enum CredentialsError {
         length: usize,
     },
     /// The text is not JSON of the expected shape. The parser's message is left out, since it may quote its input.
-    #[error("credentials are not a JSON object of token, apiServerEndpoint and caBundle (column {column})")]
+    #[error(
+        "credentials are not a JSON object of token, apiServerEndpoint, caBundle and certificateKey (column {column})"
+    )]
     Json {
         /// The column at which parsing stopped.
         column: usize,
@@ -32,6 +36,9 @@ pub enum CredentialsError {
     /// The CA bundle is none.
     #[error("credentials: {0}")]
     Ca(#[from] CaBundleError),
+    /// The certificate key is none.
+    #[error("credentials: {0}")]
+    CertificateKey(#[from] CertificateKeyError),
 }
 
 /// The plaintext of sealed credentials.
@@ -43,6 +50,8 @@ pub struct JoinCredentials {
     pub api_server_endpoint: Endpoint,
     /// The cluster's certificate authorities.
     pub ca_bundle: CaBundle,
+    /// The key to the certificates that control planes share; for control planes only.
+    pub certificate_key: Option<CertificateKey>,
 }
 
 /// The JSON form; wiped when dropped.
@@ -53,6 +62,8 @@ struct Wire {
     token: String,
     api_server_endpoint: String,
     ca_bundle: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate_key: Option<String>,
 }
 
 impl JoinCredentials {
@@ -62,6 +73,7 @@ impl JoinCredentials {
             token: self.token.expose().to_string(),
             api_server_endpoint: self.api_server_endpoint.to_string(),
             ca_bundle: self.ca_bundle.to_pem(),
+            certificate_key: self.certificate_key.as_ref().map(|key| key.expose().to_string()),
         };
         // Enough room from the start, so that no copy of the token stays behind in a buffer that was outgrown.
         let mut json = Zeroizing::new(Vec::with_capacity(MAX_CREDENTIALS_BYTES));
@@ -80,6 +92,7 @@ impl JoinCredentials {
             token: BootstrapToken::parse(&wire.token)?,
             api_server_endpoint: Endpoint::parse(&wire.api_server_endpoint)?,
             ca_bundle: CaBundle::parse_pem(wire.ca_bundle.as_bytes())?,
+            certificate_key: wire.certificate_key.as_deref().map(CertificateKey::parse).transpose()?,
         })
     }
 }

@@ -10,18 +10,24 @@ fn credentials() -> JoinCredentials {
         token: BootstrapToken::parse("abcdef.0123456789abcdef").unwrap(),
         api_server_endpoint: Endpoint::parse("[2001:db8::1]:6443").unwrap(),
         ca_bundle: CaBundle::parse_pem(ca("lab").0.as_bytes()).unwrap(),
+        certificate_key: None,
     }
+}
+
+fn of_a_control_plane() -> JoinCredentials {
+    JoinCredentials { certificate_key: Some(CertificateKey::parse(&"0a".repeat(32)).unwrap()), ..credentials() }
 }
 
 #[test]
 fn credentials_survive_a_round_trip() {
-    let credentials = credentials();
-    let json = credentials.to_json().unwrap();
-    assert_eq!(JoinCredentials::parse(&json).unwrap(), credentials);
+    for credentials in [credentials(), of_a_control_plane()] {
+        let json = credentials.to_json().unwrap();
+        assert_eq!(JoinCredentials::parse(&json).unwrap(), credentials);
+    }
 }
 
 #[test]
-fn the_json_has_three_fields() {
+fn the_json_has_three_fields_and_a_control_planes_one_more() {
     let json = credentials().to_json().unwrap();
     let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
     let object = value.as_object().unwrap();
@@ -29,6 +35,8 @@ fn the_json_has_three_fields() {
     assert_eq!(object["token"], "abcdef.0123456789abcdef");
     assert_eq!(object["apiServerEndpoint"], "[2001:db8::1]:6443");
     assert!(object["caBundle"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----\n"));
+    let more: serde_json::Value = serde_json::from_slice(&of_a_control_plane().to_json().unwrap()).unwrap();
+    assert_eq!(more["certificateKey"], "0a".repeat(32));
 }
 
 #[test]
@@ -37,7 +45,7 @@ fn the_largest_bundle_fits() {
     let count = MAX_CA_CERTIFICATES.min(MAX_CA_BUNDLE_BYTES / one.len());
     let bundle = CaBundle::parse_pem(one.repeat(count).as_bytes()).unwrap();
     assert!(bundle.to_pem().len() > MAX_CA_BUNDLE_BYTES - one.len(), "not the largest");
-    let largest = JoinCredentials { ca_bundle: bundle, ..credentials() };
+    let largest = JoinCredentials { ca_bundle: bundle, ..of_a_control_plane() };
     assert_eq!(JoinCredentials::parse(&largest.to_json().unwrap()).unwrap(), largest);
 }
 
@@ -51,6 +59,7 @@ fn the_largest_bundle_fits() {
 #[case(r#"{"token":"abcdef0123456789abcdef","apiServerEndpoint":"a:1","caBundle":""}"#, "Token")]
 #[case(r#"{"token":"abcdef.0123456789abcdef","apiServerEndpoint":"a","caBundle":""}"#, "Endpoint")]
 #[case(r#"{"token":"abcdef.0123456789abcdef","apiServerEndpoint":"a:1","caBundle":""}"#, "Ca")]
+#[case(r#"{"token":"abcdef.0123456789abcdef","apiServerEndpoint":"a:1","caBundle":"","certificateKey":1}"#, "Json")]
 #[case(r#"{"token":"abcdef.0123456789abcdef","apiServerEndpoint":"a:1","caBundle":""} x"#, "Json")]
 fn what_is_wrong_is_named_without_the_secret(#[case] json: &str, #[case] variant: &str) {
     let error = JoinCredentials::parse(json.as_bytes()).unwrap_err();
@@ -69,8 +78,8 @@ fn sizes_are_bounded() {
 
 #[test]
 fn the_secret_is_not_printed() {
-    let printed = format!("{:?}", credentials());
-    assert!(!printed.contains("0123456789abcdef"), "{printed}");
+    let printed = format!("{:?}", of_a_control_plane());
+    assert!(!printed.contains("0123456789abcdef") && !printed.contains("0a0a"), "{printed}");
 }
 
 proptest! {

@@ -24,6 +24,7 @@
 
 pub mod announcement;
 pub mod ca_bundle;
+pub mod certificate_key;
 pub mod cluster_info;
 pub mod credentials;
 pub mod endpoint;

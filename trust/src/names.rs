@@ -10,6 +10,9 @@ use crate::pin::PublicKeyPin;
 pub const ENROLL_GROUP: &str = "system:bootstrappers:nodejoin:enroll";
 /// Group of tokens with which one machine carries out its request.
 pub const JOIN_GROUP: &str = "system:bootstrappers:nodejoin:join";
+/// Group that the token of a joining control plane has beside [`JOIN_GROUP`]: it may read the certificates that control
+/// planes share, which are encrypted.
+pub const CONTROL_PLANE_GROUP: &str = "system:bootstrappers:nodejoin:control-plane";
 /// Group that the API server gives to every bootstrap token.
 pub const BOOTSTRAPPERS_GROUP: &str = "system:bootstrappers";
 /// Group that the API server gives to every authenticated identity.

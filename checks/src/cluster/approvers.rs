@@ -5,7 +5,8 @@
 //! to its own tokens.
 
 use join_crds::vocabulary::{
-    GROUP_ENROLL, GROUP_JOIN, SERVICE_ACCOUNT_CONTROLLER, SIGNER_KUBELET_CLIENT, SIGNER_KUBELET_SERVING,
+    GROUP_CONTROL_PLANE, GROUP_ENROLL, GROUP_JOIN, SERVICE_ACCOUNT_CONTROLLER, SIGNER_KUBELET_CLIENT,
+    SIGNER_KUBELET_SERVING,
 };
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
@@ -21,7 +22,8 @@ const NODECLIENT: &str = "certificatesigningrequests/nodeclient";
 
 /// Groups that every holder of one of our tokens is in.
 pub(super) fn is_group_of_our_tokens(group: &str) -> bool {
-    matches!(group, "system:bootstrappers" | "system:authenticated") || group == GROUP_ENROLL || group == GROUP_JOIN
+    matches!(group, "system:bootstrappers" | "system:authenticated")
+        || [GROUP_CONTROL_PLANE, GROUP_ENROLL, GROUP_JOIN].contains(&group)
 }
 
 /// Bindings by which kube-controller-manager approves first client certificates unseen.

@@ -1,7 +1,8 @@
 //! The admission policies: there, enforced, and those of this version.
 //!
 //! What they must say is kept in `policies.json`, made from the chart by a test. It is written for the default
-//! namespace; the controller's user name in it is changed for another one.
+//! namespace; its name, and the controller's user name, are
+//! changed for another one.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,9 @@ pub(super) const EXPECTED_JSON: &str = include_str!("policies.json");
 /// What the policies must say where the operator lives in this namespace.
 pub(super) fn expected(namespace: &str) -> Result<Expected, serde_json::Error> {
     let user = |namespace: &str| format!("system:serviceaccount:{namespace}:{SERVICE_ACCOUNT_CONTROLLER}");
-    serde_json::from_str(&EXPECTED_JSON.replace(&user(DEFAULT_NAMESPACE), &user(namespace)))
+    let literal = |namespace: &str| format!("\"'{namespace}'\"");
+    let text = EXPECTED_JSON.replace(&user(DEFAULT_NAMESPACE), &user(namespace));
+    serde_json::from_str(&text.replace(&literal(DEFAULT_NAMESPACE), &literal(namespace)))
 }
 
 pub(super) fn policies(facts: &Facts) -> Finding {

@@ -1,7 +1,7 @@
 //! What weakens a cluster in which machines join.
 
 use join_crds::vocabulary::{
-    CLUSTER_INFO, GROUP, GROUP_ENROLL, GROUP_JOIN, GROUP_NODES, KUBE_PUBLIC, KUBE_SYSTEM, PLURAL,
+    CLUSTER_INFO, GROUP, GROUP_CONTROL_PLANE, GROUP_ENROLL, GROUP_JOIN, GROUP_NODES, KUBE_PUBLIC, KUBE_SYSTEM, PLURAL,
 };
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
@@ -166,6 +166,7 @@ pub(super) fn unbound(facts: &Facts) -> Finding {
     let is_bound = |token: &Token| match token.groups.as_slice() {
         [group] if group == GROUP_ENROLL => true,
         [group] if group == GROUP_JOIN => token.request_uid.is_some(),
+        [one, other] if one == GROUP_CONTROL_PLANE && other == GROUP_JOIN => token.request_uid.is_some(),
         _ => false,
     };
     let found: Vec<&Token> = live.into_iter().filter(|token| token.authenticates && !is_bound(token)).collect();

@@ -47,6 +47,14 @@ pub enum ActError {
     /// A signature.
     #[error("cannot sign cluster-info: {0}")]
     Sign(#[from] join_trust::jws::JwsError),
+    /// The key to the certificates that control planes share.
+    #[error("Secret {secret} in the controller's namespace {why}")]
+    CertificateKey {
+        /// The Secret's name.
+        secret: String,
+        /// What it lacks.
+        why: String,
+    },
     /// The credential's text.
     #[error("cannot write the credential: {0}")]
     Credentials(#[from] CredentialsError),

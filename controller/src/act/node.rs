@@ -36,7 +36,7 @@ impl Nodes {
             "metadata": {
                 "name": node.name,
                 "uid": node.uid,
-                "labels": request.spec.node_registration.labels,
+                "labels": request.spec.node_labels(),
             },
         });
         let params = PatchParams::apply(MANAGER_NODE).force();

@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use join_crds::spec::NodeJoinRequest;
+use join_crds::spec::{NodeJoinRequest, Role};
 use join_crds::status::SealedCredentials;
 use join_crds::vocabulary::{
     ANNOTATION_NODE_NAME, KUBE_SYSTEM, LABEL_MANAGED_BY, LABEL_REQUEST_UID, MANAGED_BY_CONTROLLER,
     MANAGER_JOIN_COMMAND, MANAGER_TOKEN, join_command_secret_name,
 };
+use join_trust::certificate_key::CertificateKey;
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::credentials::JoinCredentials;
-use join_trust::names::JOIN_GROUP;
+use join_trust::names::{CONTROL_PLANE_GROUP, JOIN_GROUP};
 use join_trust::sealing::{Binding, seal};
 use join_trust::token::{BootstrapToken, SECRET_TYPE, SecretSpec, TokenId};
 use k8s_openapi::api::core::v1::Secret;
@@ -22,6 +23,9 @@ use kube::{Api, Client, Resource as _};
 
 use super::{ActError, deleted};
 use crate::record::{Machine, Record, Token};
+
+/// The key in a Secret under which the certificate key stands; kubeadm's name for it.
+const CERTIFICATE_KEY: &str = "certificateKey";
 
 /// Writes tokens and join commands.
 pub struct Tokens {
@@ -36,14 +40,23 @@ impl Tokens {
     }
 
     /// Creates the Secret of a record's token. One that exists is ours already: its id is random and was recorded.
-    pub async fn create(&self, record: &Record, token: &Token, whole: &BootstrapToken) -> Result<(), ActError> {
+    pub async fn create(
+        &self,
+        record: &Record,
+        token: &Token,
+        whole: &BootstrapToken,
+        role: Role,
+    ) -> Result<(), ActError> {
         let description = format!("join of node {} (NodeJoinRequest {})", record.node_name, record.request_uid);
         let spec = SecretSpec {
             expires_at: token.expires_at,
             description: &description,
             signing: true,
             authentication: true,
-            groups: &[JOIN_GROUP],
+            groups: match role {
+                Role::Worker => &[JOIN_GROUP],
+                Role::ControlPlane => &[CONTROL_PLANE_GROUP, JOIN_GROUP],
+            },
         };
         let data = spec.string_data(whole)?;
         let secret = Secret {
@@ -104,6 +117,17 @@ impl Tokens {
             .map_err(ActError::api("write join command", name))
     }
 
+    /// Reads the key to the certificates that control planes share from a Secret of the controller's namespace.
+    pub async fn certificate_key(&self, name: &str) -> Result<CertificateKey, ActError> {
+        let lacks = |why: String| ActError::CertificateKey { secret: name.to_owned(), why };
+        let secret = self.commands.get_opt(name).await.map_err(ActError::api("read Secret", name))?;
+        let data = secret.ok_or_else(|| lacks("does not exist".to_owned()))?.data.unwrap_or_default();
+        let key = data.get(CERTIFICATE_KEY).ok_or_else(|| lacks(format!("has no key {CERTIFICATE_KEY}")))?;
+        let key = std::str::from_utf8(&key.0).map_err(|_| lacks(format!("has a {CERTIFICATE_KEY} that is no text")))?;
+        CertificateKey::parse(key)
+            .map_err(|error| lacks(format!("has no certificate key under {CERTIFICATE_KEY}: {error}")))
+    }
+
     /// Deletes the Secret with the join command.
     pub async fn delete_command(&self, node_name: &str) -> Result<(), ActError> {
         let name = join_command_secret_name(node_name);
@@ -118,10 +142,15 @@ pub fn seal_credential(
     machine: &Machine,
     token: BootstrapToken,
     info: &ClusterInfo,
+    certificate_key: Option<CertificateKey>,
 ) -> Result<SealedCredentials, ActError> {
     let generation = request.generation();
-    let credentials =
-        JoinCredentials { token, api_server_endpoint: info.endpoint().clone(), ca_bundle: info.ca().clone() };
+    let credentials = JoinCredentials {
+        token,
+        api_server_endpoint: info.endpoint().clone(),
+        ca_bundle: info.ca().clone(),
+        certificate_key,
+    };
     let binding = Binding { uid: request.uid(), name: request.node_name(), generation };
     let sealed = seal(&machine.sealing_key, &binding, &credentials.to_json()?)?;
     Ok(SealedCredentials {

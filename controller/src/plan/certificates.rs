@@ -141,7 +141,7 @@ fn request_state<'a>(observed: &Observed<'a>) -> RequestState<'a> {
     RequestState::Present {
         uid: observed.request.metadata.uid.as_deref().unwrap_or_default(),
         deleting: observed.deleting(),
-        role_supported: observed.role_supported(),
+        control_plane: observed.is_control_plane(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The token: when it is made, where it has to be, and when it goes.
 
+use join_trust::UnixSeconds;
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::jws;
 use sha2::{Digest as _, Sha256};
@@ -10,6 +11,9 @@ use crate::record::{Machine, Record, Token};
 
 /// The next step about the credential.
 pub(super) fn step(observed: &Observed<'_>) -> Option<Step> {
+    if is_key_look_due(observed) {
+        return Some(Step::LookForCertificateKey);
+    }
     let Some(record) = observed.record else {
         return match machine::binding(observed) {
             Binding::Found(machine) => mint(observed, Some(machine), observed.now),
@@ -37,20 +41,53 @@ fn new_sealing_key(observed: &Observed<'_>, record: &Record) -> Option<Machine> 
     machine::rebound(observed, bound)
 }
 
-/// Whether what was sealed names another endpoint or other certificate authorities than cluster-info does now.
+/// Seconds after which it is looked again for the certificate key of a control plane.
+pub(super) const LOOK_FOR_KEY_SECONDS: i64 = 10;
+
+/// When it is looked next for the certificate key; none where none is needed, or needed any more: a machine that has asked
+/// for its certificate has used it.
+pub(super) fn next_key_look(observed: &Observed<'_>) -> Option<UnixSeconds> {
+    let is_needed = match observed.record {
+        None => matches!(machine::binding(observed), Binding::Found(_)),
+        Some(record) => record.node_uid.is_none() && record.chosen.is_none() && record.unspent().is_some(),
+    };
+    let last = observed.memory.certificate_key.as_ref().map_or(0, |look| look.at.saturating_add(LOOK_FOR_KEY_SECONDS));
+    (observed.is_control_plane() && is_needed).then_some(last)
+}
+
+fn is_key_look_due(observed: &Observed<'_>) -> bool {
+    next_key_look(observed).is_some_and(|next| observed.now >= next)
+}
+
+/// Why there is no certificate key for a request that needs one.
+pub(super) fn missing_key<'a>(observed: &Observed<'a>) -> Option<&'a str> {
+    let look = observed.memory.certificate_key.as_ref().filter(|_| observed.is_control_plane())?;
+    look.found.as_ref().err().map(String::as_str)
+}
+
+/// The hash of the certificate key, where one is needed and known.
+fn key_hash<'a>(observed: &Observed<'a>) -> Option<&'a str> {
+    observed.memory.certificate_key.as_ref()?.found.as_deref().ok()
+}
+
+/// Whether what was sealed names another endpoint or other certificate authorities than cluster-info does now, or has
+/// another certificate key than there is now.
 ///
-/// The machine would not find the API server with it, or not believe it. As with a lost sealing key, a new token makes
+/// The machine would not find the API server with it, not believe it, or not read the shared certificates. As with a lost sealing key, a new token makes
 /// the difference visible. A machine that has asked for its certificate has used what it was given, and needs it no more.
 fn is_outdated(observed: &Observed<'_>, record: &Record) -> bool {
     let (Published::Usable { info, .. }, Some(noted)) = (observed.published, &record.cluster) else { return false };
     let unused = record.machine.is_some() && record.chosen.is_none() && may_mint_again(observed, record);
-    unused && fingerprint(info) != *noted
+    let is_known = !observed.is_control_plane() || key_hash(observed).is_some();
+    unused && is_known && fingerprint(info, key_hash(observed)) != *noted
 }
 
-/// A hash of what a machine is told of its cluster: the endpoint and the pins of the certificate authorities.
-pub(super) fn fingerprint(info: &ClusterInfo) -> String {
+/// A hash of what a machine is told of its cluster: the endpoint, the pins of the certificate authorities, and the hash of
+/// a control plane's certificate key.
+pub(super) fn fingerprint(info: &ClusterInfo, certificate_key: Option<&str>) -> String {
     let pins: Vec<String> = info.ca_pins().iter().map(ToString::to_string).collect();
-    hex::encode(Sha256::digest(format!("{}\n{}", info.endpoint(), pins.join("\n"))))
+    let key = certificate_key.map(|hash| format!("\n{hash}")).unwrap_or_default();
+    hex::encode(Sha256::digest(format!("{}\n{}{key}", info.endpoint(), pins.join("\n"))))
 }
 
 /// Whether a token has no future: it has expired, or the join has.
@@ -83,12 +120,13 @@ fn mint(observed: &Observed<'_>, machine: Option<Machine>, first_seen: i64) -> O
         Published::Usable { info, .. } => info,
     };
     // A Node of this name that is there already is in the way of every certificate: no token until it is gone.
-    if observed.queue_full || observed.node.is_some() {
+    let lacks_key = observed.is_control_plane() && key_hash(observed).is_none();
+    if observed.queue_full || observed.node.is_some() || lacks_key {
         return None;
     }
     let ttl = i64::from(observed.request.spec.token_ttl_seconds);
     let expires_at = observed.now.saturating_add(ttl);
-    Some(Step::Mint { machine, first_seen, expires_at, cluster: fingerprint(info) })
+    Some(Step::Mint { machine, first_seen, expires_at, cluster: fingerprint(info, key_hash(observed)) })
 }
 
 fn provide(observed: &Observed<'_>, record: &Record, token: &Token) -> Option<Step> {
@@ -103,7 +141,8 @@ fn provide(observed: &Observed<'_>, record: &Record, token: &Token) -> Option<St
     }
     if record.machine.is_some() {
         let sealed = sealed_in_status(observed, token) || sealed_in_memory(observed, token);
-        return (!sealed).then_some(Step::Seal);
+        let lacks_key = observed.is_control_plane() && key_hash(observed).is_none();
+        return (!sealed && !lacks_key).then_some(Step::Seal);
     }
     (observed.memory.command != Some(true)).then_some(Step::WriteCommand)
 }

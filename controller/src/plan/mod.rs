@@ -86,6 +86,17 @@ pub struct Memory {
     pub held: Option<bool>,
     /// What the last look at the pods of a node came to that is drained.
     pub drained: Option<Drained>,
+    /// What the last look for the certificate key of a control plane came to.
+    pub certificate_key: Option<KeyLook>,
+}
+
+/// A look for the key to the certificates that control planes share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyLook {
+    /// When it was.
+    pub at: UnixSeconds,
+    /// The key's SHA-256 in hex, by which another key is told, or why there is none.
+    pub found: Result<String, String>,
 }
 
 /// Everything that is known of one request.
@@ -132,9 +143,11 @@ pub enum Step {
         first_seen: UnixSeconds,
         /// When the token ends.
         expires_at: UnixSeconds,
-        /// What cluster-info says, hashed.
+        /// What is sealed beside the token, hashed.
         cluster: String,
     },
+    /// Look for the key to the certificates that control planes share.
+    LookForCertificateKey,
     /// Create the token's Secret.
     CreateToken,
     /// Create cluster-info, and the right to read it.
@@ -226,6 +239,7 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Mint { .. } => "Mint",
+            Self::LookForCertificateKey => "LookForCertificateKey",
             Self::CreateToken => "CreateToken",
             Self::Publish => "Publish",
             Self::Sign => "Sign",
@@ -263,9 +277,6 @@ impl Step {
 /// a registered Node needs and no longer needs; then a Node that is the machine's already, or makes room; then the
 /// credential.
 pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
-    if !observed.role_supported() {
-        return None;
-    }
     // A finalizer can hold a deleted request for long; its token must not live as long.
     if observed.deleting() {
         return certificates::step(observed)
@@ -282,8 +293,8 @@ pub fn next_step(observed: &Observed<'_>) -> Option<Step> {
 }
 
 impl<'a> Observed<'a> {
-    fn role_supported(&self) -> bool {
-        self.request.spec.role == Role::Worker
+    fn is_control_plane(&self) -> bool {
+        self.request.spec.role == Role::ControlPlane
     }
 
     fn deleting(&self) -> bool {

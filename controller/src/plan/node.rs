@@ -185,8 +185,7 @@ fn welcome(observed: &Observed<'_>, record: &Record, node: &NodeEntry) -> Step {
 }
 
 fn lacks_labels(observed: &Observed<'_>, node: &NodeEntry) -> bool {
-    let wanted = &observed.request.spec.node_registration.labels;
-    wanted.iter().any(|(key, value)| node.labels.get(key) != Some(value))
+    observed.request.spec.node_labels().iter().any(|(key, value)| node.labels.get(key) != Some(value))
 }
 
 /// Whether the spec has changed since the last status, so that a label may have been taken out of it.
@@ -200,8 +199,7 @@ fn labels_changed(observed: &Observed<'_>) -> bool {
 /// The taints that the Node should have had from the start and has not. They are put on once: later, taints are
 /// for whoever takes care of the node.
 pub(crate) fn missing_taints(spec: &NodeJoinRequestSpec, node: &NodeEntry) -> Vec<Taint> {
-    let wanted = spec.node_registration.taints.as_deref().unwrap_or_default();
-    wanted
+    spec.node_taints()
         .iter()
         .map(|taint| Taint {
             key: taint.key.clone(),

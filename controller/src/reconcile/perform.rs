@@ -1,13 +1,15 @@
 //! From a planned step to the write that makes it.
 
-use join_crds::spec::NodeJoinRequest;
+use join_crds::spec::{NodeJoinRequest, Role};
 use join_crds::vocabulary::{ANNOTATION_RETRY, EventReason};
 use join_trust::UnixSeconds;
+use join_trust::certificate_key::CertificateKey;
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::jws;
 use join_trust::names::NodeName;
 use join_trust::policy::Finding;
 use join_trust::token::BootstrapToken;
+use sha2::{Digest as _, Sha256};
 
 use super::Context;
 use super::decisions::{self, Verdict};
@@ -18,7 +20,7 @@ use crate::act::{pods, status};
 use crate::cache::csr::CsrEntry;
 use crate::cache::node::NodeEntry;
 use crate::clock::now;
-use crate::plan::{self, Attempt, Published, Step};
+use crate::plan::{self, Attempt, KeyLook, Published, Step};
 use crate::record::{Machine, Record, Token};
 use crate::world::Snapshot;
 
@@ -35,9 +37,16 @@ pub(super) async fn perform(
         Step::Mint { machine, first_seen, expires_at, cluster } => {
             visit.mint(machine.as_ref(), *first_seen, *expires_at, cluster).await?;
         }
+        Step::LookForCertificateKey => {
+            let found = visit.certificate_key().await;
+            let found =
+                found.map(|key| hex::encode(Sha256::digest(key.expose_bytes()))).map_err(|error| error.to_string());
+            let look = KeyLook { at: now(), found };
+            context.notes.remember(request.uid(), |memory| memory.certificate_key = Some(look));
+        }
         Step::CreateToken => {
             let (record, token, whole) = visit.token()?;
-            context.tokens.create(&record, &token, &whole).await?;
+            context.tokens.create(&record, &token, &whole, request.spec.role).await?;
             context.notes.remember(request.uid(), |memory| memory.token = Some(true));
             visit.log(None, Some(token.id.as_str()));
         }
@@ -55,7 +64,11 @@ pub(super) async fn perform(
         Step::Seal => {
             let (record, token, whole) = visit.token()?;
             let machine = record.machine.as_ref().ok_or_else(|| visit.missing("the machine"))?;
-            let sealed = seal_credential(request, machine, whole, visit.info()?)?;
+            let certificate_key = match request.spec.role {
+                Role::Worker => None,
+                Role::ControlPlane => Some(visit.certificate_key().await?),
+            };
+            let sealed = seal_credential(request, machine, whole, visit.info()?, certificate_key)?;
             let id = token.id.as_str().to_owned();
             context.notes.remember(request.uid(), |memory| memory.sealed = Some((id, sealed)));
             if let Some(note) = visit.changed_under_way(token.id.as_str()) {
@@ -183,6 +196,13 @@ impl<'a> Visit<'a> {
         Ok((record, token, whole))
     }
 
+    /// The key to the certificates that control planes share, from the Secret that the request names.
+    async fn certificate_key(&self) -> Result<CertificateKey, ActError> {
+        let control_plane = self.request.spec.control_plane.as_ref();
+        let name = control_plane.map(|control_plane| control_plane.certificate_key_secret.as_str());
+        self.context.tokens.certificate_key(name.unwrap_or_default()).await
+    }
+
     fn info(&self) -> Result<&'a ClusterInfo, ActError> {
         match self.snapshot.published() {
             Published::Usable { info, .. } => Ok(info),
@@ -222,7 +242,8 @@ impl<'a> Visit<'a> {
         };
         self.context.records.write(&record).await?;
         self.context.notes.remember(self.request.uid(), |memory| {
-            *memory = plan::Memory { held: memory.held, ..plan::Memory::default() };
+            let certificate_key = memory.certificate_key.take();
+            *memory = plan::Memory { held: memory.held, certificate_key, ..plan::Memory::default() };
         });
         let key = machine.map(|machine| machine.public_key.to_string());
         self.log(key.as_deref(), Some(token.id().as_str()));

@@ -33,6 +33,8 @@ pub const SIGNER_KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
 pub const GROUP_ENROLL: &str = "system:bootstrappers:nodejoin:enroll";
 /// Group of machines that carry out their request.
 pub const GROUP_JOIN: &str = "system:bootstrappers:nodejoin:join";
+/// Group that the token of a joining control plane has beside [`GROUP_JOIN`].
+pub const GROUP_CONTROL_PLANE: &str = "system:bootstrappers:nodejoin:control-plane";
 /// Group of every node.
 pub const GROUP_NODES: &str = "system:nodes";
 /// Prefix of a bootstrap token's user name.

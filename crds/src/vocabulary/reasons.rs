@@ -157,9 +157,9 @@ reasons! {
     MachineKeyFirstUsed on [MachineBound]
         "The key of the one machine that asked under this name was taken and recorded; no other key is accepted from now on."
         next "Nothing to do. Compare status.machine.publicKeyHash with the machine if you want to be sure.";
-    ControlPlaneNotYetSupported on [MachineBound, Ready, Stalled]
-        "The request asks for role ControlPlane, which this version does not carry out."
-        next "Join the machine with kubeadm join --control-plane, or delete the request and ask for a Worker.";
+    CertificateKeyMissing on [CredentialIssued, Ready]
+        "The machine is to become a control plane, and the Secret that certificateKeySecret names does not exist in the controller's namespace, or has no certificate key."
+        next "On a control plane, run: kubeadm init phase upload-certs --upload-certs. Put the key that it prints into the Secret: kubectl -n join-system create secret generic NAME --from-literal=certificateKey=KEY. The controller looks again every ten seconds.";
     Queued on [CredentialIssued, Ready]
         "The machine is known, and waits until fewer joins are under way."
         next "Nothing to do. If it stays, look for requests that are Stalled.";
@@ -220,6 +220,15 @@ reasons! {
     CertificateRequestDeleted on [ClientCertificateIssued, Ready]
         "Somebody deleted the machine's certificate request before there was a certificate."
         next "Find out who deletes certificate requests: the API server's audit log has it. The agent asks again by itself, after ten seconds at the least.";
+    SharedCertificatesMissing on [ClientCertificateIssued, Ready]
+        "The Secret kubeadm-certs in kube-system, with the certificates that control planes share, does not exist or is not complete: kubeadm removes it two hours after it was written."
+        next "On a control plane, run: kubeadm init phase upload-certs --upload-certs. Put the new key into the Secret that certificateKeySecret names. The controller looks at it every ten seconds, and the join goes on by itself.";
+    SharedCertificatesUnreadable on [ClientCertificateIssued, Ready]
+        "The certificates that control planes share cannot be used: they were encrypted with another key than the one in the Secret that certificateKeySecret names, or they are not what kubeadm writes."
+        next "On a control plane, run: kubeadm init phase upload-certs --upload-certs. Put the new key into the Secret that certificateKeySecret names. The controller looks at it every ten seconds, and the join goes on by itself.";
+    ControlPlaneUnsuitable on [ClientCertificateIssued, Ready]
+        "The cluster's configuration does not let this machine become a control plane; the message names what it lacks, such as a controlPlaneEndpoint or a version that the agent knows."
+        next "Do what the message says: kubectl -n kube-system edit configmap kubeadm-config. The agent tries again by itself.";
     SignerMissing on [ClientCertificateIssued, ServingCertificateIssued, Ready]
         "A certificate request was approved, and no signer has issued the certificate within the controller's --signer-timeout-seconds."
         next "Look whether kube-controller-manager runs with --cluster-signing-cert-file and --cluster-signing-key-file, and whether its csrsigning controller is on. With an external certificate authority, look at what signs in its place. The join goes on by itself as soon as it is signed.";
@@ -238,6 +247,12 @@ reasons! {
     KubeletUnhealthy on [NodeRegistered, Ready]
         "The machine has its certificate, and its kubelet runs without saying that it is healthy; the message has its answer."
         next "See on the machine: journalctl -u kubelet. The agent goes on asking, and the join goes on by itself.";
+    EtcdNotJoined on [NodeRegistered, Ready]
+        "The machine could not become a member of etcd, or its member does not start; the message is what etcd said."
+        next "Look whether the other members are healthy, since etcd takes no new member while one is not; and see on the machine: crictl ps -a --name etcd. The agent tries again by itself.";
+    ControlPlaneNotHealthy on [NodeRegistered, Ready]
+        "The machine is a member of etcd, and its API server, controller manager or scheduler does not say that it is healthy; the message names it."
+        next "See on the machine: crictl ps -a, crictl logs of the one that the message names, and journalctl -u kubelet. The agent goes on asking, and the join goes on by itself.";
     NodeAlreadyExists on [NodeRegistered, Ready, Stalled]
         "A Node of this name exists that did not come from this request; the message has the keys of its machine and of the one that is asked for."
         next "If another machine shall have the name, take the old one away, then delete its Node with kubectl delete node, or set replacesNodeUID as the message says. Otherwise choose another name.";
@@ -301,6 +316,11 @@ impl Reason {
         Self::ControllerSilent,
         Self::KubeletNotStarted,
         Self::KubeletUnhealthy,
+        Self::SharedCertificatesMissing,
+        Self::SharedCertificatesUnreadable,
+        Self::ControlPlaneUnsuitable,
+        Self::EtcdNotJoined,
+        Self::ControlPlaneNotHealthy,
     ];
 
     /// The reason that an agent gave, if it is one that an agent may give.

@@ -36,9 +36,7 @@ impl Reason {
             Self::CertificateRequestDenied | Self::DeadlineExceeded => Recovery::OnRetry,
             // Only a token that was open to any machine stalls a request when it ends: its one certificate request
             // was made with it, and nobody knows by whom.
-            Self::TokenExpired | Self::ControlPlaneNotYetSupported | Self::NodeDeleted | Self::NodeIdentityMismatch => {
-                Recovery::Anew
-            }
+            Self::TokenExpired | Self::NodeDeleted | Self::NodeIdentityMismatch => Recovery::Anew,
             _ => Recovery::ByItself,
         }
     }

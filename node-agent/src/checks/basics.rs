@@ -1,6 +1,6 @@
 //! What the machine itself has: rights, programs, the kubelet's port, swap, disk space.
 
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub fn observe() -> Facts {
     Facts {
         is_root: rustix::process::geteuid().is_root(),
         missing_programs: PROGRAMS.iter().map(|(_, name)| *name).filter(|name| !is_in_search_path(name)).collect(),
-        kubelet_port: port_error(10250),
+        kubelet_port: take_port(None, 10250).err().map(|error| error.to_string()),
         swap: std::fs::read_to_string("/proc/swaps").map(|table| swap_devices(&table)).unwrap_or_default(),
         file_systems: file_systems(),
     }
@@ -66,16 +66,16 @@ fn is_in_search_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).metadata().is_ok_and(is_program))
 }
 
-/// Only taking the port tells whether it is free; in both families, where the machine has both.
-fn port_error(port: u16) -> Option<String> {
-    let everywhere = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port));
-    let outcome = match everywhere {
+/// Only taking the port tells whether it is free. Without an address it is taken on all of them, in both families where the
+/// machine has both.
+pub fn take_port(address: Option<IpAddr>, port: u16) -> std::io::Result<()> {
+    let everywhere = || match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
         // A machine without IPv6 refuses the address, and not the port.
         Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)),
         bound => bound,
     };
-    outcome.err().map(|error| error.to_string())
+    address.map_or_else(everywhere, |address| TcpListener::bind((address, port))).map(drop)
 }
 
 fn swap_devices(table: &str) -> Vec<String> {
@@ -276,9 +276,12 @@ pub mod tests {
     fn a_port_that_somebody_has_is_not_free() {
         let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = somebody.local_addr().unwrap().port();
-        assert!(port_error(port).is_some());
+        let here = Some(Ipv4Addr::LOCALHOST.into());
+        let elsewhere = Some(Ipv4Addr::new(127, 0, 0, 2).into());
+        assert!(take_port(None, port).is_err() && take_port(here, port).is_err());
+        assert!(take_port(elsewhere, port).is_ok());
         drop(somebody);
-        assert_eq!(port_error(port), None);
+        assert!(take_port(None, port).is_ok() && take_port(here, port).is_ok());
     }
 
     #[test]

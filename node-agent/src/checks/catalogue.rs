@@ -17,6 +17,8 @@ pub enum Origin {
 pub enum Moment {
     /// By `join-agent check`, and before anything is written in a join.
     Before,
+    /// Before anything is written in the join of a control plane, besides those.
+    BeforeControlPlane,
     /// On a machine that is a node, for as long as it is one.
     After,
 }
@@ -75,7 +77,7 @@ impl Kind {
     }
 }
 
-/// Declares the checks: a constant for each, and the list of all.
+/// Declares checks: a constant for each, and the list of them.
 macro_rules! checks {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $origin:ident, $moment:ident, $worst:ident,
         wants: $wants:literal, why: $why:literal, mend: $mend:literal;)*) => {
@@ -84,9 +86,16 @@ macro_rules! checks {
             wants: $wants, why: $why, mend: $mend,
         };)*
 
-        /// Every check, in the order in which they are shown.
-        pub const ALL: &[Kind] = &[$($name),*];
+        /// They, in the order in which they are shown.
+        const LIST: &[Kind] = &[$($name),*];
     };
+}
+
+pub mod control_plane;
+
+/// Every check, in the order in which they are shown.
+pub fn all() -> impl Iterator<Item = &'static Kind> {
+    LIST.iter().chain(control_plane::all())
 }
 
 checks! {
@@ -134,7 +143,8 @@ checks! {
     MANIFESTS = "DirAvailable--etc-kubernetes-manifests", Own, Before, Failed,
         wants: "there are no static pods of an earlier control plane in /etc/kubernetes/manifests",
         why: "The kubelet starts every pod in that folder. Those of an earlier control plane would come back to life \
-              on the worker; any other is told, and does not stop the join.",
+              on the worker; any other is told, and does not stop the join. Where the machine becomes a control plane, \
+              each file of one has a check of its own.",
         mend: "run `join-agent reset --all` or `kubeadm reset`, or move the files away";
     /// Connect and Status.
     CRI = "CRI", Kubeadm, Before, Failed,
@@ -344,13 +354,11 @@ checks! {
         mend: "put the file back from another node of the same version, or run `join-agent reset` and join again";
 }
 
-/// Whether a waiver of this name means something: a check of ours, or one that kubeadm makes elsewhere (on control planes,
-/// in `kubeadm init`). Names are compared without case.
+/// Whether a waiver of this name means something: a check of ours, or one that kubeadm alone makes (on control planes, in
+/// `kubeadm init`). Names are compared without case.
 pub fn is_known(name: &str) -> bool {
-    /// kubeadm's checks of control planes, which a worker has not.
-    const ELSEWHERE: [&str; 8] = [
-        "NumCPU",
-        "Mem",
+    /// Those that kubeadm alone makes.
+    const ELSEWHERE: [&str; 6] = [
         "KubernetesVersion",
         "Firewalld",
         "ImagePull",
@@ -363,7 +371,7 @@ pub fn is_known(name: &str) -> bool {
     let is_same = |known: &str| known.eq_ignore_ascii_case(name);
     let is_of = |family: &&str| name.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family));
     is_same("all")
-        || ALL.iter().any(|kind| is_same(kind.id))
+        || all().any(|kind| is_same(kind.id))
         || ELSEWHERE.iter().any(|known| is_same(known))
         || (FAMILIES.iter().any(is_of) && !looks_like_one_of_ours(name))
 }
@@ -372,7 +380,7 @@ pub fn is_known(name: &str) -> bool {
 fn looks_like_one_of_ours(name: &str) -> bool {
     let stem = |text: &str| text.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect::<String>();
     let given = stem(name);
-    ALL.iter().any(|kind| stem(kind.id) == given)
+    all().any(|kind| stem(kind.id) == given)
 }
 
 #[cfg(test)]

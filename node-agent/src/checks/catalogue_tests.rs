@@ -9,7 +9,8 @@ fn page() -> String {
 # Checks of a machine
 
 `join-agent check` makes the checks of the first part on any machine, with or without a configuration, and changes
-nothing. A join makes them before it writes anything, and shows them in `status.agent.checks` of its request.
+nothing. A join makes them before it writes anything, and shows them in `status.agent.checks` of its request. Those of
+the second part are made by a join whose request has `role: ControlPlane`, which the machine alone does not know of.
 
 - `join-agent check` prints a table; `-o short` prints only what is wrong, a line each; `-o json` is for programs. It
   ends with exit code 1 when a check failed.
@@ -20,19 +21,21 @@ nothing. A join makes them before it writes anything, and shows them in `status.
 
 "
     .to_owned();
-    for (moment, title) in
-        [(Moment::Before, "Before a join"), (Moment::After, "After the join, for as long as the machine is a node")]
-    {
+    for (moment, title) in [
+        (Moment::Before, "Before a join"),
+        (Moment::BeforeControlPlane, "Before the join of a control plane, besides those"),
+        (Moment::After, "After the join, for as long as the machine is a node"),
+    ] {
         let _ = writeln!(text, "## {title}\n");
         let _ = writeln!(text, "| Check | Passes when | At worst | Also kubeadm's |\n|---|---|---|---|");
-        let all = || ALL.iter().filter(|kind| kind.moment == moment);
-        for Kind { id, origin, worst, wants, .. } in all() {
+        let of_moment = || all().filter(|kind| kind.moment == moment);
+        for Kind { id, origin, worst, wants, .. } in of_moment() {
             let worst = if *worst == Verdict::Failed { "fails" } else { "warns" };
             let kubeadm = if *origin == Origin::Kubeadm { "yes" } else { "" };
             let _ = writeln!(text, "| [`{id}`](#{anchor}) | {wants} | {worst} | {kubeadm} |", anchor = anchor(id));
         }
         let _ = writeln!(text);
-        for Kind { id, wants, why, mend, .. } in all() {
+        for Kind { id, wants, why, mend, .. } in of_moment() {
             let _ = writeln!(text, "### {id}\n\n- Passes when {wants}.\n- Why: {why}\n- To mend it: {mend}.\n");
         }
     }
@@ -40,7 +43,9 @@ nothing. A join makes them before it writes anything, and shows them in `status.
 ## What kubeadm checks and this does not
 
 - `FileExisting-conntrack`: kubeadm asks for it only in clusters older than 1.32.
-- `NumCPU`, `Mem`, `Firewalld`, `ImagePull`, `KubernetesVersion`, other ports, manifests and etcd: of control planes only.
+- Of control planes: `Firewalld`, `ImagePull`, `KubernetesVersion`, and `HTTPProxy` of the machine's own address. There is
+  no kubeadm whose version the cluster's could be compared with; images are pulled by the kubelet, and what fails then is
+  told. `ExternalEtcdClientCertificates` has nothing to look at: they come with the shared certificates.
 - `SystemVerification` does not load a kernel module to read the kernel's configuration (kubeadm runs `modprobe
   configs`): a configuration that cannot be read is a warning here and a failure there. With cgroup v2 the freezer is
   looked for in the cgroups that are there, and none is made for the purpose. Where the cluster's kubelet configuration
@@ -67,14 +72,14 @@ fn the_page_has_every_check() {
 #[test]
 fn ids_are_names_that_a_request_may_waive_and_the_api_takes() {
     let mut seen = std::collections::BTreeSet::new();
-    for kind in ALL {
+    for kind in all() {
         assert!(seen.insert(kind.id.to_ascii_lowercase()), "{} is there twice", kind.id);
         assert!(kind.id.len() <= 128, "{}", kind.id);
         assert!(kind.id.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter)), "{}", kind.id);
         assert!(matches!(kind.worst, Verdict::Failed | Verdict::Warning), "{}", kind.id);
         assert!(kind.why.ends_with('.') && !kind.wants.ends_with('.') && !kind.mend.ends_with('.'), "{}", kind.id);
     }
-    assert_eq!(ALL.iter().filter(|kind| kind.moment == Moment::After).count(), 6);
+    assert_eq!(all().filter(|kind| kind.moment == Moment::After).count(), 6);
 }
 
 #[test]

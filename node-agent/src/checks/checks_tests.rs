@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::checks::catalogue::{ALL, Moment};
+use crate::checks::catalogue::{Moment, all};
 
 /// The verdict of a check that must have been made.
 pub(super) fn verdict(findings: &[Finding], id: &str) -> Verdict {
@@ -10,7 +10,7 @@ pub(super) fn verdict(findings: &[Finding], id: &str) -> Verdict {
 }
 
 /// A new certificate authority, as PEM.
-pub(super) fn authority(name: &str) -> String {
+pub(crate) fn authority(name: &str) -> String {
     let mut parameters = rcgen::CertificateParams::default();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -25,6 +25,7 @@ fn sound() -> Facts {
         kubelet: kubelet::tests::sound(),
         network: network::tests::sound(),
         proxy: proxy::Facts::default(),
+        control_plane: None,
         beforehand: Beforehand { kernel: Some(kernel::tests::sound()), name: Some(Ok(Vec::new())), reach: None },
         hostname: "worker-1".to_owned(),
     }
@@ -33,17 +34,56 @@ fn sound() -> Facts {
 #[test]
 fn every_check_before_a_join_is_made_and_each_once_in_the_catalogues_order() {
     let report = judge(&sound(), &Expected::default(), &[]);
-    let made: Vec<&str> = report.checks.iter().map(|finding| finding.id).collect();
+    let made: Vec<&str> = report.checks.iter().map(|finding| &*finding.id).collect();
     let only_on_occasion = ["Configuration", "Waivers"];
-    let expected: Vec<&str> = ALL
-        .iter()
+    let expected: Vec<&str> = all()
         .filter(|kind| kind.moment == Moment::Before && !only_on_occasion.contains(&kind.id))
         .map(|kind| kind.id)
         .collect();
     assert_eq!(made, expected);
     assert!(report.is_good(), "{report:?}");
     // As many as the API takes, with the six of a node beside them.
-    assert!(ALL.len() <= 96);
+    assert!(all().count() <= 96);
+}
+
+#[test]
+fn every_check_of_a_control_plane_is_made_once_where_the_machine_becomes_one() {
+    let own = control_plane::NewControlPlane { bind_port: 8443, ..control_plane::tests::own() };
+    let expected = Expected { new_control_plane: Some(&own), ..Expected::default() };
+    let facts = Facts { control_plane: Some(control_plane::tests::sound()), ..sound() };
+    let of_control_plane = |report: &Report| -> Vec<(String, Verdict)> {
+        let is_of = |finding: &&Finding| {
+            all().any(|kind| kind.moment == Moment::BeforeControlPlane && kind.id == finding.section)
+        };
+        report.checks.iter().filter(is_of).map(|finding| (finding.id.clone().into_owned(), finding.verdict)).collect()
+    };
+    let report = judge(&facts, &expected, &[]);
+    let names: Vec<&str> = all()
+        .filter(|kind| kind.moment == Moment::BeforeControlPlane)
+        .map(|kind| if kind.id == "Port-6443" { "Port-8443" } else { kind.id })
+        .collect();
+    let expected_of = |verdict: &dyn Fn(&str) -> Verdict| -> Vec<(String, Verdict)> {
+        names.iter().map(|name| ((*name).to_owned(), verdict(name))).collect()
+    };
+    assert_eq!(of_control_plane(&report), expected_of(&|_| Verdict::Passed));
+    assert_eq!(report.checks.len(), judge(&sound(), &Expected::default(), &[]).checks.len() + names.len());
+    // What was not looked at is told, and does not pass.
+    let unseen = judge(&sound(), &expected, &[]);
+    let skipped = |name: &str| if name.starts_with("FileAvailable") { Verdict::Passed } else { Verdict::Skipped };
+    assert_eq!(of_control_plane(&unseen), expected_of(&skipped));
+    // A worker has none of them.
+    assert_eq!(of_control_plane(&judge(&facts, &Expected::default(), &[])), []);
+    // kubeadm's name of the API server's port is the one that waives.
+    let mut busy = facts;
+    busy.control_plane.as_mut().unwrap().taken = vec![control_plane::Taken {
+        port: 8443,
+        address: None,
+        kind: std::io::ErrorKind::AddrInUse,
+        error: String::new(),
+    }];
+    assert!(!judge(&busy, &expected, &["Port-6443".to_owned()]).is_good());
+    let waived = judge(&busy, &expected, &["port-8443".to_owned()]);
+    assert!(waived.is_good() && waived.checks.iter().all(|finding| finding.id != "Waivers"), "{waived:?}");
 }
 
 #[test]
@@ -59,11 +99,11 @@ fn no_finding_is_worse_than_the_catalogue_says() {
     broken.beforehand = Beforehand::default();
     let report = judge(&broken, &Expected::default(), &["Mistake".to_owned()]);
     for finding in &report.checks {
-        let kind = ALL.iter().find(|kind| kind.id == finding.id).unwrap();
+        let kind = all().find(|kind| kind.id == finding.id).unwrap();
         assert!(finding.verdict <= kind.worst, "{finding:?}");
     }
     let failed: BTreeSet<&str> =
-        report.checks.iter().filter(|finding| finding.verdict == Verdict::Failed).map(|finding| finding.id).collect();
+        report.checks.iter().filter(|finding| finding.verdict == Verdict::Failed).map(|finding| &*finding.id).collect();
     assert_eq!(failed, BTreeSet::from(["IsPrivilegedUser", "FileExisting-cp", "Port-10250"]));
 }
 

@@ -8,6 +8,8 @@ use join_trust::endpoint::Endpoint;
 use join_trust::pin::{PinSet, PublicKeyPin};
 use serde::Deserialize;
 
+use super::control_plane::NewControlPlane;
+
 /// A ConfigMap of kube-system is a few kilobytes.
 const MAX_BYTES: usize = 256 * 1024;
 
@@ -32,6 +34,8 @@ pub struct Expected<'a> {
     pub node_ip: &'a [IpAddr],
     /// The addresses that the agent's configuration gives to the machine.
     pub node_addresses: &'a [IpAddr],
+    /// The control plane that the machine is to become; none if it becomes a worker, or if that is not known.
+    pub new_control_plane: Option<&'a NewControlPlane>,
 }
 
 /// What is known of the cluster's certificate authorities.

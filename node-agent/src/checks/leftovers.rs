@@ -6,7 +6,10 @@ use join_checks::Finding;
 use join_trust::ca_bundle::CaBundle;
 use join_trust::pin::PublicKeyPin;
 
-use super::catalogue::{BOOTSTRAP_CONF, CA_CRT, CLIENT_PEM, KUBELET_CONF, MANIFESTS};
+use super::catalogue::control_plane::{
+    API_SERVER_MANIFEST, CONTROLLER_MANAGER_MANIFEST, ETCD_MANIFEST, SCHEDULER_MANIFEST,
+};
+use super::catalogue::{BOOTSTRAP_CONF, CA_CRT, CLIENT_PEM, KUBELET_CONF, Kind, MANIFESTS};
 use super::cluster::{Authorities, Expected};
 use crate::files;
 
@@ -14,9 +17,13 @@ use crate::files;
 const BOOTSTRAP_CONF_PATH: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 /// Where the kubelet looks for static pods.
 const MANIFESTS_FOLDER: &str = "/etc/kubernetes/manifests";
-/// The static pods of a control plane, as kubeadm names their files.
-const CONTROL_PLANE: [&str; 4] =
-    ["etcd.yaml", "kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml"];
+/// The static pods of a control plane, as kubeadm names their files, and the check of each where the machine becomes one.
+const CONTROL_PLANE: [(&str, Kind); 4] = [
+    ("kube-apiserver.yaml", API_SERVER_MANIFEST),
+    ("kube-controller-manager.yaml", CONTROLLER_MANAGER_MANIFEST),
+    ("kube-scheduler.yaml", SCHEDULER_MANIFEST),
+    ("etcd.yaml", ETCD_MANIFEST),
+];
 /// No more names than this are shown.
 const MOST_NAMES: usize = 8;
 
@@ -64,13 +71,20 @@ fn names_in(folder: &Path) -> Vec<String> {
 /// Judges what was seen.
 pub fn judge(facts: &Facts, expected: &Expected<'_>) -> Vec<Finding> {
     let exists = |path: &str, is_there: bool| is_there.then(|| format!("{path} exists"));
-    vec![
+    let mut findings = vec![
         KUBELET_CONF.unless(exists(files::KUBELET_CONF, facts.kubelet_conf), "none"),
         BOOTSTRAP_CONF.unless(exists(BOOTSTRAP_CONF_PATH, facts.bootstrap_conf), "none"),
         ca_crt(facts.ca_crt.as_deref(), expected.authorities),
         client_pem(facts, expected.machine_key),
-        manifests(&facts.manifests),
-    ]
+        manifests(&facts.manifests, expected.new_control_plane.is_some()),
+    ];
+    if expected.new_control_plane.is_some() {
+        findings.extend(CONTROL_PLANE.map(|(name, kind)| {
+            let is_there = facts.manifests.iter().any(|found| found == name);
+            kind.unless(is_there.then(|| format!("{MANIFESTS_FOLDER}/{name} exists")), "none")
+        }));
+    }
+    findings
 }
 
 fn ca_crt(found: Option<&[u8]>, authorities: Authorities<'_>) -> Finding {
@@ -111,16 +125,27 @@ fn client_pem(facts: &Facts, machine_key: Option<PublicKeyPin>) -> Finding {
     }
 }
 
-fn manifests(names: &[String]) -> Finding {
+/// Where the machine becomes a control plane, one's files are judged each by itself, as kubeadm does, and waived so.
+fn manifests(names: &[String], becomes_control_plane: bool) -> Finding {
+    let is_control_planes = |name: &str| CONTROL_PLANE.iter().any(|(known, _)| *known == name);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (of_control_plane, others): (Vec<&str>, Vec<&str>) =
+        names.iter().copied().partition(|name| is_control_planes(name));
+    let names = if becomes_control_plane { others } else { names };
     if names.is_empty() {
-        return MANIFESTS.passed("none");
+        let only = "none but a control plane's, each of which has a check of its own";
+        return MANIFESTS.passed(if of_control_plane.is_empty() { "none" } else { only });
     }
-    let of_control_plane = names.iter().any(|name| CONTROL_PLANE.contains(&name.as_str()));
-    let shown: Vec<&str> = names.iter().take(MOST_NAMES).map(String::as_str).collect();
+    let shown: Vec<&str> = names.iter().take(MOST_NAMES).copied().collect();
     let more = names.len().saturating_sub(MOST_NAMES);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let seen = format!("{MANIFESTS_FOLDER} has {}{more}", shown.join(", "));
-    if of_control_plane { MANIFESTS.failed(seen) } else { MANIFESTS.warning(seen) }
+    if of_control_plane.is_empty() || becomes_control_plane {
+        return MANIFESTS
+            .failed_with(seen, "move the files away, unless these pods are meant to run here")
+            .as_warning();
+    }
+    MANIFESTS.failed(seen)
 }
 
 #[cfg(test)]
@@ -203,6 +228,28 @@ mod tests {
         assert_eq!(of(&["haproxy.yaml"]), Warning);
         assert_eq!(of(&["haproxy.yaml", "kube-apiserver.yaml"]), Failed);
         let many: Vec<String> = (0..12).map(|number| format!("{number:02}.yaml")).collect();
-        assert!(manifests(&many).observed.ends_with("07.yaml and 4 more"));
+        assert!(manifests(&many, false).observed.ends_with("07.yaml and 4 more"));
+    }
+
+    #[test]
+    fn a_new_control_plane_is_told_each_of_anothers_files_by_one_check() {
+        let own = crate::checks::control_plane::tests::own();
+        let expected = Expected { new_control_plane: Some(&own), ..Expected::default() };
+        let told = |names: &[&str]| {
+            let manifests = names.iter().map(|name| (*name).to_owned()).collect();
+            let findings = judge(&Facts { manifests, ..Facts::default() }, &expected);
+            assert_eq!(findings.len(), 9);
+            let wrong = findings.into_iter().filter(|finding| finding.verdict != Passed);
+            wrong.map(|finding| (finding.id.into_owned(), finding.verdict)).collect::<Vec<_>>()
+        };
+        let file = |name: &str| (format!("FileAvailable--etc-kubernetes-manifests-{name}.yaml"), Failed);
+        let folder = ("DirAvailable--etc-kubernetes-manifests".to_owned(), Warning);
+        assert_eq!(told(&[]), []);
+        for name in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"] {
+            assert_eq!(told(&[&format!("{name}.yaml")]), [file(name)]);
+        }
+        // A load balancer before the API servers runs like that.
+        assert_eq!(told(&["kube-vip.yaml"]), std::slice::from_ref(&folder));
+        assert_eq!(told(&["etcd.yaml", "kube-vip.yaml"]), [folder, file("etcd")]);
     }
 }

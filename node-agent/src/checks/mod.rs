@@ -9,6 +9,7 @@ pub mod basics;
 pub mod beforehand;
 pub mod catalogue;
 pub mod cluster;
+pub mod control_plane;
 pub mod health;
 pub mod kernel;
 pub mod kubelet;
@@ -50,6 +51,8 @@ pub struct Facts {
     pub network: network::Facts,
     /// Proxies.
     pub proxy: proxy::Facts,
+    /// What a control plane needs; only where the machine becomes one.
+    pub control_plane: Option<control_plane::Facts>,
     /// What takes long to see.
     pub beforehand: Beforehand,
     /// The machine's host name.
@@ -86,6 +89,7 @@ pub async fn observe(place: Place<'_>, expected: &Expected<'_>, beforehand: Befo
         runtime,
         kubelet,
         network: network::observe(expected),
+        control_plane: expected.new_control_plane.map(control_plane::observe),
         beforehand,
         hostname: hostname.to_owned(),
     }
@@ -124,6 +128,9 @@ pub fn judge(facts: &Facts, expected: &Expected<'_>, ignore: &[String]) -> Repor
     checks.extend(network::judge(&facts.network, expected, endpoint_addresses));
     checks.extend(proxy::judge(&facts.proxy, expected));
     checks.extend(reach::judge(before.reach.as_ref()));
+    if let Some(own) = expected.new_control_plane {
+        checks.extend(control_plane::judge(facts.control_plane.as_ref(), own));
+    }
     waived(checks, ignore)
 }
 
@@ -133,7 +140,7 @@ pub fn waived(mut checks: Vec<Finding>, ignore: &[String]) -> Report {
     if !unknown.is_empty() {
         checks.push(catalogue::WAIVERS.warning(format!("no check is named {}", unknown.join(", "))));
     }
-    let place = |finding: &Finding| catalogue::ALL.iter().position(|kind| kind.id == finding.id);
+    let place = |finding: &Finding| catalogue::all().position(|kind| kind.id == finding.section);
     checks.sort_by_key(place);
     let mut report = Report { checks };
     // `All` is kubeadm's too, whatever its case.
@@ -164,11 +171,11 @@ pub fn for_status(report: &Report, with_passed: bool) -> Vec<Check> {
         let clean = |text: String| -> String {
             text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_MESSAGE).collect()
         };
-        Check { name: finding.id.to_owned(), result, message: message.map(clean) }
+        Check { name: finding.id.clone().into_owned(), result, message: message.map(clean) }
     };
     report.checks.iter().map(check).collect()
 }
 
 #[cfg(test)]
 #[path = "checks_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -38,6 +38,7 @@ fn render(golden: &Golden, registration: &NodeRegistration) -> Result<Rendered, 
     let discovered = DiscoveryFile::parse(golden.kubelet_conf).unwrap();
     let Some(Material::Inline(ca)) = discovered.ca else { panic!("the golden kubeconfig embeds no CA") };
     Rendered::new(&Inputs {
+        taints: registration.taints.as_deref().unwrap_or_default(),
         node_name: &NodeName::parse("worker-1").unwrap(),
         hostname: "worker-1",
         endpoint: &discovered.endpoint,

@@ -39,7 +39,7 @@ pub struct Inputs<'a> {
     pub node_name: &'a NodeName,
     /// The machine's host name.
     pub hostname: &'a str,
-    /// The API server, as cluster-info names it.
+    /// The API server that the kubelet speaks to: as cluster-info names it, or on a control plane its own.
     pub endpoint: &'a Endpoint,
     /// The cluster's certificate authorities.
     pub ca: &'a CaBundle,
@@ -49,6 +49,8 @@ pub struct Inputs<'a> {
     pub cluster: &'a ClusterConfiguration,
     /// The request's registration.
     pub registration: &'a join_crds::NodeRegistration,
+    /// The taints that the node registers with.
+    pub taints: &'a [join_crds::Taint],
     /// Whether systemd-resolved runs, whose stub listener a pod cannot reach.
     pub systemd_resolved: bool,
 }
@@ -78,7 +80,7 @@ impl Rendered {
         let source = FlagSource {
             node_name: inputs.node_name.as_str(),
             hostname: inputs.hostname,
-            taints: inputs.registration.taints.as_deref().unwrap_or_default(),
+            taints: inputs.taints,
             extra: &inputs.registration.kubelet_extra_args,
         };
         Ok(Self {

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
+use join_crds::spec::Role;
 use join_crds::vocabulary::{Reason, client_csr_name};
 use join_crds::{AgentStep, Check, CheckResult, NodeJoinRequest, Versions};
 use join_trust::ca_bundle::{CaBundleError, CaTrust};
@@ -28,6 +29,7 @@ use crate::atomic_file::{self, is_full};
 use crate::checks::catalogue::CLOCK_SKEW;
 use crate::checks::{self, Authorities, Expected, KubeletSettings, Place, beforehand};
 use crate::connection::{self, As, CallError, Server, SetupError, call};
+use crate::control_plane;
 use crate::decision::certificate_waits;
 use crate::discovery::{self, Cluster};
 use crate::files::{self, ClusterConfiguration, Inputs, Rendered};
@@ -108,6 +110,9 @@ pub enum Error {
     /// The kubelet does not run.
     #[error(transparent)]
     Kubelet(#[from] kubelet::Error),
+    /// The machine does not become a control plane.
+    #[error(transparent)]
+    ControlPlane(#[from] control_plane::Error),
     /// The request was changed or deleted meanwhile.
     #[error("the request was changed while it was carried out; beginning anew")]
     Superseded,
@@ -127,6 +132,7 @@ impl Error {
             Self::NodeExists(_) => Reason::NodeAlreadyExists,
             Self::ConfigMap { .. } => Reason::ObjectMissing,
             Self::Kubelet(error) => error.reason(),
+            Self::ControlPlane(error) => error.reason(),
             Self::Journal(error) if is_full(error) => Reason::MachineNotWritable,
             Self::Write(error) if is_full(error) => Reason::MachineNotWritable,
             _ => Reason::AgentFailed,
@@ -224,6 +230,8 @@ struct Granted {
     cluster: Cluster,
     rendered: Rendered,
     certificate: String,
+    /// What only a control plane has.
+    control_plane: Option<control_plane::Planned>,
     /// How the kubelet's unit was before this.
     kubelet_unit: Option<UnitState>,
     /// How long the agent worked for it, and how long it waited for the certificate.
@@ -260,7 +268,7 @@ async fn ask(
         hostname: machine.hostname,
     };
     let looking = async { checks::observe(place, &expected, machine.beforehand.get().await).await };
-    let (facts, cluster, configuration, free, systemd_resolved, kubelet_unit) = tokio::join!(
+    let (mut facts, cluster, configuration, free, systemd_resolved, kubelet_unit) = tokio::join!(
         looking,
         confirm(sealed, credentials, machine.status),
         cluster_configuration(client),
@@ -271,12 +279,28 @@ async fn ask(
     let (cluster, configuration) = (cluster?, configuration?);
     let kubelet = KubeletSettings::parse(&configuration.kubelet);
     let networks = configuration.cluster.networks();
+    let own = request.spec.control_plane.as_ref();
+    let asked = control_plane::Asked {
+        node_name: machine.node_name,
+        local_api_endpoint: own.and_then(|own| own.local_api_endpoint.as_ref()),
+        address: machine.addresses.first().and_then(|address| address.parse().ok()),
+        certificate_key: credentials.certificate_key.as_ref(),
+        trusted: &cluster.ca,
+    };
+    let intended = match request.spec.role {
+        Role::Worker => None,
+        Role::ControlPlane => Some(control_plane::Intended::new(&configuration.text, &asked)),
+    };
+    // Without it the join ends below, after the other checks are told.
+    let needs = intended.as_ref().and_then(|intended| intended.as_ref().ok()).map(control_plane::Intended::needs);
+    facts.control_plane = needs.as_ref().map(checks::control_plane::observe);
     let expected = Expected {
         authorities: Authorities::Known(&cluster.ca),
         endpoint: Some(&cluster.endpoint),
         control_plane: Some(configuration.cluster.kubernetes_version()),
         kubelet: kubelet.as_ref(),
         networks: &networks,
+        new_control_plane: needs.as_ref(),
         ..expected
     };
     let report = checks::judge(&facts, &expected, &registration.ignore_preflight_errors);
@@ -289,16 +313,25 @@ async fn ask(
     }
     free?;
     // Before the certificate is asked for: what cannot be written need not be asked for.
-    let rendered = Rendered::new(&Inputs {
+    let control_plane = match intended {
+        None => None,
+        Some(intended) => Some(control_plane::prepare(client, &intended?, &asked).await?),
+    };
+    let mut rendered = Rendered::new(&Inputs {
         node_name: machine.node_name,
         hostname: machine.hostname,
-        endpoint: &cluster.endpoint,
+        // As with kubeadm, a control plane's kubelet does not depend on the other ones.
+        endpoint: control_plane.as_ref().map_or(&cluster.endpoint, |own| &own.endpoint),
         ca: &cluster.ca,
         kubelet_config: &configuration.kubelet,
         cluster: &configuration.cluster,
         registration,
+        taints: &request.spec.node_taints(),
         systemd_resolved,
     })?;
+    if let Some(own) = &control_plane {
+        rendered.ca_crt.clone_from(&own.ca_crt);
+    }
 
     journal.step(JoinStep::AskForCertificate, request.uid())?;
     let worked = began.elapsed();
@@ -317,6 +350,7 @@ async fn ask(
     Ok(Granted {
         cluster,
         rendered,
+        control_plane,
         certificate: certificate?,
         kubelet_unit: kubelet_unit?,
         worked,
@@ -373,10 +407,18 @@ async fn settle(
         node_name: machine.node_name.as_str().to_owned(),
         request_uid: request.uid().to_owned(),
         endpoint: granted.cluster.endpoint.to_string(),
+        control_plane: granted.control_plane.as_ref().map(|own| own.member.clone()),
     };
     let key = &machine.identity.machine;
     let unit = granted.kubelet_unit.clone();
-    write::all(&granted.rendered, &granted.certificate, key, &membership, machine.state_directory, &mut journal, unit)?;
+    let all = write::All {
+        rendered: &granted.rendered,
+        control_plane: granted.control_plane.as_ref(),
+        certificate: &granted.certificate,
+        key,
+        membership: &membership,
+    };
+    write::all(&all, machine.state_directory, &mut journal, unit)?;
     let own = granted.worked + writes_began.elapsed();
     tracing::info!(
         own_ms = own.as_millis(),
@@ -392,6 +434,9 @@ async fn settle(
     };
     kubelet::start(machine.systemd, files::healthz_url(&granted.rendered.config_yaml).as_deref(), tell).await?;
     tracing::info!(total_ms = began.elapsed().as_millis(), "the kubelet is healthy");
+    if let Some(own) = &membership.control_plane {
+        start_control_plane(machine, request, own, &mut journal, reporter).await?;
+    }
     journal.step(JoinStep::Joined, request.uid())?;
     // From here on the node speaks for itself.
     if let Some(cluster) = member::cluster(&membership) {
@@ -400,6 +445,28 @@ async fn settle(
         reporter.step(AgentStep::Joined).await;
     }
     Ok(())
+}
+
+/// Makes the machine a member of etcd, and starts its API server, controller manager and scheduler.
+async fn start_control_plane(
+    machine: &Prepared<'_>,
+    request: &NodeJoinRequest,
+    own: &member::ControlPlane,
+    journal: &mut Journal,
+    reporter: &mut Reporter,
+) -> Result<(), Error> {
+    let message = "the kubelet is healthy; joining etcd, and starting the control plane";
+    machine.status.say(LocalStep::Joining, message);
+    journal.step(JoinStep::StartControlPlane, request.uid())?;
+    reporter.step(AgentStep::StartingControlPlane).await;
+    let reporter = tokio::sync::Mutex::new(reporter);
+    let tell = async |trouble: &kubelet::Trouble| {
+        machine.status.say_because(LocalStep::Joining, Some(trouble.reason), &trouble.message);
+        let mut reporter = reporter.lock().await;
+        reporter.step_because(AgentStep::StartingControlPlane, Some(trouble.reason), Some(&trouble.message)).await;
+    };
+    let started = control_plane::Started { node_name: machine.node_name, control_plane: own };
+    Ok(control_plane::start(&started, journal, tell).await?)
 }
 
 /// Discovery with the request's own token.
@@ -439,6 +506,8 @@ async fn name_is_free(client: &Client, name: &NodeName) -> Result<(), Error> {
 /// What kubeadm keeps in the cluster for those who join.
 struct ClusterConfigurations {
     cluster: ClusterConfiguration,
+    /// The same as it stands there, for those who need more of it.
+    text: String,
     /// `data.kubelet` of the ConfigMap `kubelet-config`.
     kubelet: String,
 }
@@ -448,7 +517,7 @@ async fn cluster_configuration(client: &Client) -> Result<ClusterConfigurations,
         config_map(client, "kubeadm-config", "ClusterConfiguration"),
         config_map(client, "kubelet-config", "kubelet"),
     )?;
-    Ok(ClusterConfigurations { cluster: ClusterConfiguration::parse(&cluster)?, kubelet })
+    Ok(ClusterConfigurations { cluster: ClusterConfiguration::parse(&cluster)?, text: cluster, kubelet })
 }
 
 async fn config_map(client: &Client, map: &'static str, key: &'static str) -> Result<String, Error> {

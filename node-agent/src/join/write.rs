@@ -1,5 +1,6 @@
 //! Writing the files of a join, in the order that makes a crash harmless.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use join_trust::machine_key::MachineKey;
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::Error;
 use crate::atomic_file::{PUBLIC, SECRET};
+use crate::control_plane::Planned;
 use crate::files::{self, Rendered};
 use crate::journal::{Before, Journal, UnitState};
 use crate::member::Membership;
@@ -20,18 +22,41 @@ const FOLDERS: [(&str, u32); 4] = [
     (files::PKI_FOLDER, 0o755),
 ];
 
+/// Everything that is written before the kubelet is started.
+pub struct All<'a> {
+    /// The node's files.
+    pub rendered: &'a Rendered,
+    /// What only a control plane has.
+    pub control_plane: Option<&'a Planned>,
+    /// The kubelet's certificate, in PEM.
+    pub certificate: &'a str,
+    /// Its key.
+    pub key: &'a MachineKey,
+    /// What the agent remembers.
+    pub membership: &'a Membership,
+}
+
+/// The folders of a control plane's files, parents first, with kubeadm's modes: what has no secret in it but certificates is
+/// open to be looked into, manifests are not.
+fn folders_of(own: &Planned) -> Vec<(String, u32)> {
+    let known = FOLDERS.map(|(path, _)| Path::new(path));
+    let parents = own.files.iter().filter_map(|file| file.path.parent()).flat_map(Path::ancestors);
+    let below = parents.filter(|folder| folder.starts_with("/etc/kubernetes") && !known.contains(folder));
+    let mut folders: BTreeMap<String, u32> = below.map(|folder| (folder.display().to_string(), 0o755)).collect();
+    folders.extend(own.later.iter().filter_map(|path| Some((Path::new(path).parent()?.display().to_string(), 0o700))));
+    folders.into_iter().collect()
+}
+
 /// Writes everything, after noting in the journal what is there. The kubelet's kubeconfig comes last: where it is, all is
 /// there. What is as it should be already is left alone.
 pub fn all(
-    rendered: &Rendered,
-    certificate: &str,
-    key: &MachineKey,
-    membership: &Membership,
+    all: &All<'_>,
     state_directory: &Path,
     journal: &mut Journal,
     kubelet_unit: Option<UnitState>,
 ) -> Result<(), Error> {
-    let pem = pem(certificate, key)?;
+    let All { rendered, membership, .. } = all;
+    let pem = pem(all.certificate, all.key)?;
     let pem_path = pem_path(journal, pem.as_bytes());
     let public = [
         (files::CA_CRT, &rendered.ca_crt),
@@ -42,7 +67,15 @@ pub fn all(
     let folders = FOLDERS.iter().map(|(path, _)| *path);
     let files = public.iter().map(|(path, _)| *path);
     let others = [pem_path.as_str(), files::CLIENT_PEM, files::KUBELET_CONF];
-    let paths: Vec<String> = folders.chain(files).chain(others).map(str::to_owned).collect();
+    let mut paths: Vec<String> = folders.chain(files).chain(others).map(str::to_owned).collect();
+    let own_folders = all.control_plane.map(folders_of).unwrap_or_default();
+    if let Some(own) = all.control_plane {
+        paths.extend(own_folders.iter().map(|(path, _)| path.clone()));
+        paths.extend(own.files.iter().map(|file| file.path.display().to_string()));
+        paths.extend(own.later.iter().cloned());
+        // The kubelet makes it, for etcd's pod: the agent's own sandbox is closed there.
+        paths.extend(own.etcd_folder.map(str::to_owned));
+    }
     journal.before_writing(&membership.request_uid, &paths, kubelet_unit)?;
 
     for (path, mode) in FOLDERS {
@@ -52,6 +85,12 @@ pub fn all(
     journal.link(files::CLIENT_PEM, &pem_path)?;
     for (path, content) in public {
         journal.file(path, content.as_bytes(), PUBLIC)?;
+    }
+    for (path, mode) in &own_folders {
+        journal.folder(path, *mode)?;
+    }
+    for file in all.control_plane.map(|own| own.files.as_slice()).unwrap_or_default() {
+        journal.file(&file.path.display().to_string(), file.content.expose(), file.mode)?;
     }
     if membership.write(state_directory)? {
         journal.crash_switch().wrote("the membership");

@@ -143,6 +143,28 @@ fn content_size(metadata: &Metadata) -> usize {
     usize::try_from(metadata.len()).unwrap_or_default() + 1
 }
 
+/// What is directly in a folder, or in the one that a link leads to; no content is kept.
+pub fn children(root: &Root, folder: &str) -> Result<Vec<(String, Before)>, Error> {
+    let place = root.place(folder);
+    let failed = |source| Error::Look { path: place.clone(), source };
+    let children = match fs::read_dir(&place) {
+        Ok(children) => children,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut found = Vec::new();
+    for child in children {
+        let child = child.map_err(failed)?;
+        let name = child.file_name();
+        let Some(name) = name.to_str() else {
+            let source = std::io::Error::new(ErrorKind::InvalidData, "its name is no UTF-8: move it away");
+            return Err(Error::Look { path: child.path(), source });
+        };
+        found.push((format!("{folder}/{name}"), look(&child.path(), None)?));
+    }
+    Ok(found)
+}
+
 /// What is in a folder, path by path, and whether that is all of it.
 pub struct Tree {
     /// Paths of the machine, parents before their children.

@@ -15,9 +15,13 @@ pub const VERSION: u32 = 1;
 /// The longest journal that is read. One join writes about 4 KiB.
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Everything that a join changes is below one of these; a journal that names another place is not believed.
-pub const ROOTS: [&str; 2] = ["/etc/kubernetes", KUBELET_FOLDER];
+pub const ROOTS: [&str; 3] = ["/etc/kubernetes", KUBELET_FOLDER, ETCD_FOLDER];
 /// The kubelet's state. Whatever comes to lie in it after a join began came of the join.
 pub const KUBELET_FOLDER: &str = "/var/lib/kubelet";
+
+/// etcd's data on a control plane: kubeadm's default. What was in it when a join began has a line of its own; whatever comes
+/// to lie beside that came of the join.
+pub const ETCD_FOLDER: &str = "/var/lib/etcd";
 
 /// Where a join stands: the step that is about to be taken, noted before it is. In the order of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,6 +33,8 @@ pub enum JoinStep {
     WriteFiles,
     /// The kubelet is started and waited for.
     StartKubelet,
+    /// The kubelet runs; the machine joins etcd, and its API server, controller manager and scheduler are started.
+    StartControlPlane,
     /// The machine is the node.
     Joined,
     /// The kubelet is stopped and the node's credentials are removed, since another request asks the machine to join anew.
@@ -46,6 +52,7 @@ impl JoinStep {
             Self::AskForCertificate => "asked for its certificate; nothing on this machine was changed",
             Self::WriteFiles => "was writing the node's files",
             Self::StartKubelet => "had written all files and was starting the kubelet",
+            Self::StartControlPlane => "had started the kubelet, and was joining etcd and starting the control plane",
             Self::Joined => "is complete",
             Self::Leave => "is being ended, since another request asks this machine to join anew",
             Self::Left => "was ended for another request, which is next",
@@ -150,6 +157,16 @@ pub struct Listing {
     pub mounts: Vec<String>,
 }
 
+/// The machine as a member of etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EtcdMember {
+    /// What it is known by: where it listens for the other members.
+    pub peer_url: String,
+    /// Where the other members are asked.
+    pub endpoints: Vec<String>,
+}
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
@@ -191,6 +208,10 @@ pub enum Entry {
     Listing(Listing),
     /// How the kubelet's unit was before it was first started.
     Kubelet(UnitState),
+    /// The machine is about to become a member of etcd.
+    Etcd(EtcdMember),
+    /// Its member was removed from etcd, by a reset.
+    EtcdLeft,
     /// A reset has begun: from here on nothing is joined until it is complete.
     Reset,
 }
@@ -218,6 +239,8 @@ pub struct State {
     pub listing: Option<Listing>,
     /// How the kubelet's unit was.
     pub kubelet: Option<UnitState>,
+    /// What the machine is to etcd, as it was noted last; none once its member was removed.
+    pub etcd: Option<EtcdMember>,
     /// When a reset began that is not complete.
     pub reset_since: Option<Timestamp>,
 }
@@ -263,6 +286,8 @@ impl State {
             Entry::Kubelet(unit) => {
                 self.kubelet.get_or_insert(unit);
             }
+            Entry::Etcd(member) => self.etcd = Some(member),
+            Entry::EtcdLeft => self.etcd = None,
             Entry::Reset => self.reset_since = Some(line.at),
         }
         Ok(())
@@ -297,7 +322,7 @@ pub fn check_path(path: &str) -> Result<(), String> {
     if ROOTS.iter().any(|root| Path::new(path).starts_with(root)) {
         Ok(())
     } else {
-        Err(format!("{path} is neither in {} nor in {}: no join touches it", ROOTS[0], ROOTS[1]))
+        Err(format!("{path} is in none of {}: no join touches it", ROOTS.join(", ")))
     }
 }
 

@@ -36,7 +36,9 @@ fn lines_look_as_they_are_documented() {
         before("/var/lib/kubelet/pki/kubelet-client-current.pem", Before::Absent),
         Entry::Listing(Listing { complete: true, mounts: vec!["/var/lib/kubelet/a".to_owned()] }),
         Entry::Kubelet(UnitState { active_state: "activating".to_owned(), unit_file_state: "enabled".to_owned() }),
+        Entry::Etcd(EtcdMember { peer_url: "https://p:2380".to_owned(), endpoints: vec!["https://e:2379".to_owned()] }),
         Entry::Reset,
+        Entry::EtcdLeft,
     ];
     let hash = "ab".repeat(32);
     let expected = [
@@ -50,13 +52,16 @@ fn lines_look_as_they_are_documented() {
             .to_owned(),
         r#""entry":"listing","complete":true,"mounts":["/var/lib/kubelet/a"]"#.to_owned(),
         r#""entry":"kubelet","activeState":"activating","unitFileState":"enabled""#.to_owned(),
+        r#""entry":"etcd","peerUrl":"https://p:2380","endpoints":["https://e:2379"]"#.to_owned(),
         r#""entry":"reset""#.to_owned(),
+        r#""entry":"etcdLeft""#.to_owned(),
     ];
     let expected = expected.map(|rest| format!("{{\"at\":\"2026-01-01T00:00:00Z\",{rest}}}\n")).concat();
     assert_eq!(String::from_utf8(text(&entries)).unwrap(), expected);
     let (state, whole) = State::parse(expected.as_bytes()).unwrap();
     assert_eq!(whole, expected.len() as u64);
     assert_eq!(state.before.len(), 3);
+    assert_eq!(state.etcd, None, "it has left");
     assert!(state.reset_since.is_some() && state.has_come_to(JoinStep::WriteFiles, "u") && state.has_touched());
 }
 

@@ -126,6 +126,38 @@ fn nothing_is_joined_until_a_reset_has_ended() {
 }
 
 #[test]
+fn a_member_of_etcd_is_noted_until_it_has_left() {
+    let place = place();
+    let member = EtcdMember { peer_url: "p".to_owned(), endpoints: vec!["e".to_owned()] };
+    let noted = || Journal::read(&place.state).unwrap().unwrap().etcd;
+    place.open("a").unwrap().etcd(member.clone()).unwrap();
+    assert_eq!(noted(), Some(member));
+    let length = |times: usize| {
+        (0..times).for_each(|_| Journal::left_etcd(&place.state, CrashSwitch::default()).unwrap());
+        fs::metadata(place.state.join(FILE)).unwrap().len()
+    };
+    assert_eq!(length(1), length(2), "it is noted once");
+    assert_eq!(noted(), None);
+}
+
+/// What is in etcd's folder is not the join's to change, so it is noted whatever its size, and not kept.
+#[test]
+fn what_lies_in_etcds_folder_is_noted() {
+    let place = place();
+    let snapshot = "/var/lib/etcd/snapshot.db";
+    fs::create_dir_all(place.root.place("/var/lib/etcd/member/snap")).unwrap();
+    let large = vec![0; usize::try_from(before::MAX_BACKUP_BYTES).unwrap() + 1];
+    fs::write(place.root.place(snapshot), large).unwrap();
+    let mut journal = place.open("a").unwrap();
+    journal.before_writing("u", &[ETCD_FOLDER.to_owned()], None).unwrap();
+    let before = &journal.state().before;
+    let noted: Vec<&str> = before.keys().map(String::as_str).collect();
+    assert_eq!(noted, [ETCD_FOLDER, "/var/lib/etcd/member", snapshot]);
+    assert!(matches!(before[snapshot], Before::File { backup: false, .. }));
+    assert!(!Backups::of(&place.state).folder().exists());
+}
+
+#[test]
 fn a_torn_end_is_overwritten_and_a_damaged_journal_named() {
     let place = place();
     place.open("a").unwrap();

@@ -21,7 +21,8 @@ use crate::atomic_file;
 pub use before::{Backups, Error as LookError, Root, look};
 pub use crash::CrashSwitch;
 pub use entry::{
-    Access, Before, Entry, JoinStep, KUBELET_FOLDER, Line, Listing, Malformed, Mode, ROOTS, State, UnitState, VERSION,
+    Access, Before, ETCD_FOLDER, Entry, EtcdMember, JoinStep, KUBELET_FOLDER, Line, Listing, Malformed, Mode, ROOTS,
+    State, UnitState, VERSION,
 };
 
 /// The journal's file, in the state directory.
@@ -162,13 +163,28 @@ impl Journal {
 
     /// Notes that a reset has begun, so that no agent joins the machine before it is complete.
     pub fn begin_reset(state_directory: &Path, crash: CrashSwitch) -> Result<(), Error> {
+        Self::note(state_directory, crash, Entry::Reset, |state| state.reset_since.is_none())
+    }
+
+    /// Notes that a reset has taken the machine's member out of etcd.
+    pub fn left_etcd(state_directory: &Path, crash: CrashSwitch) -> Result<(), Error> {
+        Self::note(state_directory, crash, Entry::EtcdLeft, |state| state.etcd.is_some())
+    }
+
+    /// Appends a line of a reset to a journal that exists and lacks it.
+    fn note(
+        state_directory: &Path,
+        crash: CrashSwitch,
+        entry: Entry,
+        lacks_it: impl FnOnce(&State) -> bool,
+    ) -> Result<(), Error> {
         let path = state_directory.join(FILE);
         let (state, length) = read(&path)?.unwrap_or_default();
-        if state.node.is_none() || state.reset_since.is_some() {
+        if state.node.is_none() || !lacks_it(&state) {
             return Ok(());
         }
         let backups = Backups::of(state_directory);
-        Self { path, root: Root::machine(), backups, state, length, crash }.append(vec![Entry::Reset])
+        Self { path, root: Root::machine(), backups, state, length, crash }.append(vec![entry])
     }
 
     /// Removes the journal and what was kept with it: everything has been undone.
@@ -200,6 +216,14 @@ impl Journal {
         self.append(vec![Entry::Step { step, request: request.to_owned() }])
     }
 
+    /// Notes that the machine is about to become a member of etcd, unless that is noted already.
+    pub fn etcd(&mut self, member: EtcdMember) -> Result<(), Error> {
+        if self.state.etcd.as_ref() == Some(&member) {
+            return Ok(());
+        }
+        self.append(vec![Entry::Etcd(member)])
+    }
+
     /// Notes what is at these paths, what is in the kubelet's folder and how its unit is, unless that is noted already,
     /// and that the files are about to be written: all in one write.
     pub fn before_writing(&mut self, request: &str, paths: &[String], unit: Option<UnitState>) -> Result<(), Error> {
@@ -213,7 +237,13 @@ impl Journal {
             if matches!(was, Before::File { backup: false, .. } | Before::Other) {
                 return Err(Error::TooLarge { path: path.clone() });
             }
+            let is_folder = matches!(was, Before::Folder { .. } | Before::Link { .. });
             entries.push(Entry::Before { path: path.clone(), was });
+            if path == ETCD_FOLDER && is_folder {
+                // None of it is the join's to change: what it is suffices, and a snapshot would be too large to be kept.
+                let there = before::children(&self.root, path)?;
+                entries.extend(there.into_iter().map(|(path, was)| Entry::Before { path, was }));
+            }
         }
         if self.state.listing.is_none() {
             let mounts = crate::mounts::file_systems_at_or_below(KUBELET_FOLDER)

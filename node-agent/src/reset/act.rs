@@ -6,10 +6,10 @@ use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::Path;
 
 use super::plan::{AGENT_UNIT, Action};
-use super::{Error, pods};
+use super::{Error, etcd, pods};
 use crate::atomic_file;
 use crate::identity::Identity;
-use crate::journal::{Access, Backups, Before, Journal, Root, look};
+use crate::journal::{Access, Backups, Before, CrashSwitch, Journal, Root, look};
 use crate::kubelet::{Systemd, UNIT};
 use crate::member::Membership;
 use crate::mounts;
@@ -24,6 +24,8 @@ pub struct Machine<'a> {
     pub state_directory: &'a Path,
     /// The container runtime's socket.
     pub cri_socket: &'a str,
+    /// For tests: ends the program after so many writes.
+    pub crash: &'a CrashSwitch,
 }
 
 impl Machine<'_> {
@@ -31,6 +33,11 @@ impl Machine<'_> {
     pub async fn act(&self, action: &Action) -> Result<(), Error> {
         match action {
             Action::StopAgent => self.systemd()?.stop(AGENT_UNIT).await?,
+            Action::LeaveEtcd(leaving) => {
+                etcd::leave(self.root, leaving).await?;
+                self.crash.wrote("the members of etcd");
+                Journal::left_etcd(self.state_directory, self.crash.clone())?;
+            }
             Action::StopKubelet => self.systemd()?.stop(UNIT).await?,
             Action::DisableKubelet => self.systemd()?.disable(UNIT).await?,
             Action::RemovePod(sandbox) => pods::remove(self.cri_socket, sandbox).await?,

@@ -1,11 +1,12 @@
 //! `join-agent reset`: makes the machine what it was before its join.
 //!
 //! The journal says what was there; the machine says what is there now; the difference is the plan ([`plan`], pure), which
-//! is shown before it is carried out. First the machine is brought to rest (agent, kubelet, pods, mounts), then it is
-//! looked at again, and only then are files removed and restored. The journal goes last: a reset that was killed is begun
-//! again and ends where an undisturbed one ends.
+//! is shown before it is carried out. First the machine is brought to rest (agent, etcd's member, kubelet, pods, mounts),
+//! then it is looked at again, and only then are files removed and restored. The journal goes last: a reset that was
+//! killed is begun again and ends where an undisturbed one ends.
 
 mod act;
+mod etcd;
 mod observe;
 pub mod plan;
 pub mod pods;
@@ -15,12 +16,16 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use crate::files::{CLIENT_PEM, KUBELET_CONF};
-use crate::journal::{self, CrashSwitch, Journal, LookError, Root, State};
+use crate::journal::{self, Before, CrashSwitch, Journal, LookError, Root, State};
 use crate::kubelet::{self, Systemd};
 use crate::lock::{self, StateLock};
 use crate::{atomic_file, identity};
-use plan::{AGENT_UNIT, Action, Observed, Plan};
+use plan::{AGENT_UNIT, Action, Observed, Plan, Wishes};
+use text::Left;
 
+/// The pods that make a machine a control plane. `kubeadm reset` looks for etcd's.
+const CONTROL_PLANE: [&str; 2] =
+    ["/etc/kubernetes/manifests/kube-apiserver.yaml", "/etc/kubernetes/manifests/etcd.yaml"];
 /// How often the machine is looked at until it is at rest: what is stopped may have started something before it ended.
 const MOST_ROUNDS: usize = 5;
 
@@ -53,6 +58,9 @@ pub enum Error {
     /// There is no systemd to ask.
     #[error("there is no systemd to ask for the state of units")]
     NoSystemd,
+    /// The machine's member stays in etcd.
+    #[error(transparent)]
+    Etcd(#[from] etcd::Error),
     /// Pods could not be listed or removed.
     #[error(transparent)]
     Pods(#[from] pods::Error),
@@ -111,15 +119,23 @@ pub enum Error {
         /// Where the journal would be.
         state_directory: PathBuf,
     },
-    /// The machine is a control plane.
+    /// Somebody else made the machine a control plane.
     #[error(
-        "this machine is a control plane: {found} exists; this command resets workers. Run `kubeadm reset`, which takes \
-         its etcd member out of the cluster first"
+        "this machine is a control plane: {found} exists, and no journal in {} says that this agent made it one. Run \
+         `kubeadm reset`, which takes its etcd member out of the cluster first", state_directory.display()
     )]
     ControlPlane {
         /// What was found.
         found: &'static str,
+        /// Where the journal would be.
+        state_directory: PathBuf,
     },
+    /// The machine's join can be undone, which `--all` does not do.
+    #[error(
+        "this agent made this machine a control plane, and --all is for workers: run `join-agent reset` without --all, which \
+         takes the machine's member out of etcd first"
+    )]
+    AllOfControlPlane,
     /// The user is not root.
     #[error("a reset needs root: run `sudo join-agent reset`")]
     NotRoot,
@@ -148,6 +164,8 @@ pub struct Options {
     pub yes: bool,
     /// Remove the machine's keys as well.
     pub forget_keys: bool,
+    /// Leave the machine's member in etcd.
+    pub keep_etcd_member: bool,
     /// Leave pods alone.
     pub keep_pods: bool,
     /// Start the agent's service again afterwards.
@@ -170,13 +188,39 @@ impl Basis {
         Ok(match self {
             Self::Journal(journal) => {
                 let observed = observe::for_undo(journal, &root, systemd, options.keep_pods).await?;
-                plan::undo(journal, &observed, options.forget_keys)
+                let wishes = Wishes { forget_keys: options.forget_keys, keep_etcd_member: options.keep_etcd_member };
+                plan::undo(journal, &observed, wishes)
             }
             Self::Everything => {
                 let observed: Observed = observe::for_all(&root, systemd, options.keep_pods).await?;
                 plan::all(&observed, options.forget_keys)
             }
         })
+    }
+
+    /// Takes in what was noted meanwhile: by the agent, before it was stopped, and by the reset itself.
+    fn read_again(&mut self, options: &Options) -> Result<(), Error> {
+        if let Self::Journal(journal) = self
+            && let Some(noted) = Journal::read(&options.state_directory)?
+        {
+            **journal = noted;
+        }
+        Ok(())
+    }
+
+    /// What the reset leaves.
+    fn left(&self, options: &Options) -> Left<'_> {
+        let forget_keys = options.forget_keys;
+        match self {
+            Self::Everything => Left { forget_keys, ..Left::default() },
+            Self::Journal(journal) => Left {
+                node: journal.node.as_deref(),
+                forget_keys,
+                is_control_plane: CONTROL_PLANE.into_iter().any(|path| journal.before.contains_key(path)),
+                // Without the flag it is removed, or the reset fails.
+                etcd_member: journal.etcd.as_ref().filter(|_| options.keep_etcd_member),
+            },
+        }
     }
 }
 
@@ -185,7 +229,7 @@ pub async fn reset(options: &Options) -> Result<(), Error> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
-    let Some(basis) = basis(options)? else {
+    let Some(mut basis) = basis(options)? else {
         println!("nothing to undo: this machine has joined no cluster");
         if options.forget_keys && !options.dry_run {
             identity::Identity::remove(&options.state_directory)?;
@@ -197,15 +241,15 @@ pub async fn reset(options: &Options) -> Result<(), Error> {
     let plan = basis.plan(options, &systemd).await?;
     print!("{}", text::plan(&plan, matches!(basis, Basis::Everything)));
     if options.dry_run {
-        print!("{}", text::left(node(&basis), options.forget_keys));
+        print!("{}", text::left(&basis.left(options)));
         println!("\nnothing was changed (--dry-run)");
         return Ok(());
     }
     if !options.yes {
         ask()?;
     }
-    carry_out(&basis, options, &systemd, &plan).await?;
-    print!("{}", text::left(node(&basis), options.forget_keys));
+    carry_out(&mut basis, options, &systemd, &plan).await?;
+    print!("{}", text::left(&basis.left(options)));
     println!("\nthe machine is what it was before its join");
     start_agent(options).await
 }
@@ -218,24 +262,19 @@ async fn start_agent(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-fn node(basis: &Basis) -> Option<&str> {
-    match basis {
-        Basis::Journal(journal) => journal.node.as_deref(),
-        Basis::Everything => None,
-    }
-}
-
 /// What there is to undo; `None` when there is nothing.
 fn basis(options: &Options) -> Result<Option<Basis>, Error> {
-    for found in ["/etc/kubernetes/manifests/kube-apiserver.yaml", "/etc/kubernetes/manifests/etcd.yaml"] {
-        if Path::new(found).exists() {
-            return Err(Error::ControlPlane { found });
-        }
-    }
+    let journal = match Journal::read(&options.state_directory) {
+        // Where it cannot be understood, the other way is the one that is left.
+        Err(_) if options.all => None,
+        read => read?,
+    };
+    let found = CONTROL_PLANE.into_iter().filter(|path| Path::new(path).exists());
+    refuse_control_plane(found, journal.as_ref(), options)?;
     if options.all {
         return Ok(Some(Basis::Everything));
     }
-    if let Some(journal) = Journal::read(&options.state_directory)? {
+    if let Some(journal) = journal {
         return Ok(Some(Basis::Journal(Box::new(journal))));
     }
     match [KUBELET_CONF, CLIENT_PEM].into_iter().find(|path| Path::new(path).exists()) {
@@ -244,7 +283,24 @@ fn basis(options: &Options) -> Result<Option<Basis>, Error> {
     }
 }
 
-async fn carry_out(basis: &Basis, options: &Options, systemd: &Systemd, first: &Plan) -> Result<(), Error> {
+/// Refuses a control plane that somebody else made, and one of ours to be reset as a worker is. `found` are its manifests.
+fn refuse_control_plane(
+    found: impl Iterator<Item = &'static str>,
+    journal: Option<&State>,
+    options: &Options,
+) -> Result<(), Error> {
+    let mut is_ours = journal.is_some_and(|journal| journal.etcd.is_some());
+    for found in found {
+        // One that was there before is an earlier control plane's, whose member of etcd nobody noted.
+        if journal.and_then(|journal| journal.before.get(found)) != Some(&Before::Absent) {
+            return Err(Error::ControlPlane { found, state_directory: options.state_directory.clone() });
+        }
+        is_ours = true;
+    }
+    if is_ours && options.all { Err(Error::AllOfControlPlane) } else { Ok(()) }
+}
+
+async fn carry_out(basis: &mut Basis, options: &Options, systemd: &Systemd, first: &Plan) -> Result<(), Error> {
     let root = Root::machine();
     let cri_socket = observe::cri_socket(&root);
     let machine = act::Machine {
@@ -252,6 +308,7 @@ async fn carry_out(basis: &Basis, options: &Options, systemd: &Systemd, first: &
         systemd: Some(systemd),
         state_directory: &options.state_directory,
         cri_socket: &cri_socket,
+        crash: &options.crash,
     };
     let act = async |action: &Action| -> Result<(), Error> {
         println!("{action}");
@@ -265,11 +322,12 @@ async fn carry_out(basis: &Basis, options: &Options, systemd: &Systemd, first: &
     }
     let has_state = options.state_directory.is_dir();
     let _lock = if has_state { Some(StateLock::take(&options.state_directory)?) } else { None };
-    match (Journal::begin_reset(&options.state_directory, options.crash.clone()), basis) {
+    match (Journal::begin_reset(&options.state_directory, options.crash.clone()), &*basis) {
         // A journal that cannot be read keeps the agent from joining as well.
         (Ok(()), _) | (Err(_), Basis::Everything) => {}
         (Err(error), Basis::Journal(_)) => return Err(error.into()),
     }
+    basis.read_again(options)?;
     let mut plan = basis.plan(options, systemd).await?;
     for round in 0.. {
         let Some(restless) = plan.actions.iter().find(|action| action.is_quieting()) else { break };
@@ -279,6 +337,7 @@ async fn carry_out(basis: &Basis, options: &Options, systemd: &Systemd, first: &
         for action in plan.actions.iter().filter(|action| action.is_quieting()) {
             act(action).await?;
         }
+        basis.read_again(options)?;
         plan = basis.plan(options, systemd).await?;
     }
     for action in &plan.actions {

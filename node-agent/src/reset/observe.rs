@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use super::plan::{AGENT_UNIT, EMPTIED, Observed, REMOVED};
 use super::{Error, pods};
 use crate::files::{self, INSTANCE_CONFIG_YAML};
-use crate::journal::{Before, KUBELET_FOLDER, Root, State, look};
+use crate::journal::{Before, ETCD_FOLDER, KUBELET_FOLDER, Root, State, look};
 use crate::kubelet::{Systemd, UNIT};
 use crate::{atomic_file, mounts};
 
@@ -58,12 +58,16 @@ pub fn of_files(observed: &mut Observed, journal: &State, root: &Root) -> Result
             observed.staged.push(staged);
         }
     }
+    if is_folder(journal, ETCD_FOLDER) {
+        observed.etcd_data = children(root, ETCD_FOLDER)?;
+        observed.etcd_data.retain(|path, _| !journal.before.contains_key(path));
+    }
     // Where nothing was listed, nothing was touched.
     let Some(listing) = &journal.listing else { return Ok(()) };
     let mut open = vec![KUBELET_FOLDER.to_owned()];
     while let Some(folder) = open.pop() {
         // A folder that was not there goes as a whole.
-        if !matches!(journal.before.get(&folder), Some(Before::Folder { .. } | Before::Link { .. })) {
+        if !is_folder(journal, &folder) {
             continue;
         }
         for (path, is_folder) in children(root, &folder)? {
@@ -77,6 +81,11 @@ pub fn of_files(observed: &mut Observed, journal: &State, root: &Root) -> Result
         }
     }
     Ok(())
+}
+
+/// Whether a folder was there before the join, or a link that may lead to one.
+fn is_folder(journal: &State, path: &str) -> bool {
+    matches!(journal.before.get(path), Some(Before::Folder { .. } | Before::Link { .. }))
 }
 
 /// What is in a folder: path, and whether it is a folder itself. A link is none.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::files::KUBELET_CONF;
-use crate::journal::{Before, KUBELET_FOLDER, Listing, State, UnitState};
+use crate::journal::{Before, ETCD_FOLDER, EtcdMember, KUBELET_FOLDER, State, UnitState};
 use crate::kubelet::UNIT;
 
 /// The agent's own unit.
@@ -36,8 +36,20 @@ pub struct Observed {
     pub now: BTreeMap<String, Before>,
     /// What is in the kubelet's folder and not in the journal: the topmost paths, and whether each is a folder.
     pub added: BTreeMap<String, bool>,
+    /// What is in etcd's folder and not in the journal, where that folder was there before the join: the topmost paths, and
+    /// whether each is a folder.
+    pub etcd_data: BTreeMap<String, bool>,
     /// What is left of writes that were interrupted.
     pub staged: Vec<String>,
+}
+
+/// How the machine's member is to be removed from etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaving {
+    /// The member, and whom to ask.
+    pub member: EtcdMember,
+    /// The folder of etcd's authority and of the certificate of a client.
+    pub certificates: String,
 }
 
 /// One thing to do. Doing it again, or finding it done, is no error.
@@ -45,6 +57,8 @@ pub struct Observed {
 pub enum Action {
     /// Stop the agent, which would go on with the machine.
     StopAgent,
+    /// Remove the machine's member from etcd.
+    LeaveEtcd(Leaving),
     /// Stop the kubelet.
     StopKubelet,
     /// Stop a pod and remove it, its network with it.
@@ -75,7 +89,7 @@ pub enum Action {
 impl Action {
     /// Whether this brings the machine to rest: only then can be seen what there is to undo.
     pub fn is_quieting(&self) -> bool {
-        matches!(self, Self::StopAgent | Self::StopKubelet | Self::RemovePod(_) | Self::Unmount(_))
+        matches!(self, Self::StopAgent | Self::LeaveEtcd(_) | Self::StopKubelet | Self::RemovePod(_) | Self::Unmount(_))
     }
 }
 
@@ -83,6 +97,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StopAgent => write!(f, "stop {AGENT_UNIT}"),
+            Self::LeaveEtcd(leaving) => write!(f, "remove member {} from etcd", leaving.member.peer_url),
             Self::StopKubelet => write!(f, "stop {UNIT}"),
             Self::RemovePod(sandbox) => write!(f, "remove pod {} (sandbox {:.13})", sandbox.pod, sandbox.id),
             Self::Unmount(point) => write!(f, "unmount {point}"),
@@ -111,10 +126,19 @@ pub struct Plan {
     pub remarks: Vec<String>,
 }
 
+/// What a user wants of an undo beside the undo.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Remove the machine's keys as well.
+    pub forget_keys: bool,
+    /// Leave the machine's member in etcd.
+    pub keep_etcd_member: bool,
+}
+
 /// Undoes what the journal names.
-pub fn undo(journal: &State, observed: &Observed, forget_keys: bool) -> Plan {
+pub fn undo(journal: &State, observed: &Observed, wishes: Wishes) -> Plan {
     let mut plan = Plan::default();
-    quiet(&mut plan, observed, journal.listing.as_ref(), journal.has_touched());
+    quiet(&mut plan, observed, Some(journal), wishes);
     plan.actions.extend(observed.staged.iter().cloned().map(Action::Remove));
     undo_files(&mut plan, journal, observed);
     if let Some(unit) = journal.kubelet.as_ref().filter(|unit| !rests(unit)) {
@@ -129,26 +153,35 @@ pub fn undo(journal: &State, observed: &Observed, forget_keys: bool) -> Plan {
         plan.actions.push(Action::DisableKubelet);
     }
     plan.actions.push(Action::Forget);
-    if forget_keys {
+    if wishes.forget_keys {
         plan.actions.push(Action::ForgetKeys);
     }
     plan
 }
 
-/// Brings the machine to rest: what runs is stopped before its files are taken away.
+/// Brings the machine to rest: what runs is stopped before its files are taken away. Without a journal everything is.
 ///
 /// A kubelet that the join did not come to is not the join's to stop.
-fn quiet(plan: &mut Plan, observed: &Observed, listing: Option<&Listing>, is_node: bool) {
+fn quiet(plan: &mut Plan, observed: &Observed, journal: Option<&State>, wishes: Wishes) {
     if observed.agent_is_active {
         plan.actions.push(Action::StopAgent);
     }
-    if !is_node {
+    if journal.is_some_and(|journal| !journal.has_touched()) {
         return;
+    }
+    // As long as this machine's etcd runs: of two members, both have to agree to that.
+    if let Some((journal, member)) = journal.and_then(|journal| Some((journal, journal.etcd.clone()?))) {
+        if wishes.keep_etcd_member {
+            plan.remarks.push(format!("member {} stays in etcd, which goes on counting it", member.peer_url));
+        } else {
+            plan.actions.push(Action::LeaveEtcd(Leaving { member, certificates: etcd_certificates(journal) }));
+        }
     }
     if observed.kubelet.as_ref().is_some_and(|unit| !rests(unit)) {
         plan.actions.push(Action::StopKubelet);
     }
     plan.actions.extend(observed.sandboxes.iter().cloned().map(Action::RemovePod));
+    let listing = journal.and_then(|journal| journal.listing.as_ref());
     let kept = listing.map(|listing| listing.mounts.as_slice()).unwrap_or_default();
     for point in &observed.mounts {
         if kept.contains(point) {
@@ -157,6 +190,18 @@ fn quiet(plan: &mut Plan, observed: &Observed, listing: Option<&Listing>, is_nod
             plan.actions.push(Action::Unmount(point.clone()));
         }
     }
+}
+
+/// The certificate of a client of etcd that a join writes, below kubeadm's `certificatesDir`.
+pub const ETCD_CLIENT_CRT: &str = "healthcheck-client.crt";
+/// Where it is with kubeadm's default.
+const ETCD_CERTIFICATES: &str = "/etc/kubernetes/pki/etcd";
+
+/// Where the join has written etcd's certificates.
+fn etcd_certificates(journal: &State) -> String {
+    let mut noted = journal.before.keys().map(Path::new);
+    let found = noted.find(|path| path.ends_with(Path::new("etcd").join(ETCD_CLIENT_CRT))).and_then(Path::parent);
+    found.map_or_else(|| ETCD_CERTIFICATES.to_owned(), |folder| folder.display().to_string())
 }
 
 fn rests(unit: &UnitState) -> bool {
@@ -180,7 +225,7 @@ fn undo_files(plan: &mut Plan, journal: &State, observed: &Observed) {
         }
         match (was, now) {
             (Before::Absent, Before::Folder { .. }) => {
-                if complete && Path::new(path).starts_with(KUBELET_FOLDER) {
+                if complete && Path::new(path).starts_with(KUBELET_FOLDER) || path == ETCD_FOLDER {
                     plan.actions.push(Action::RemoveTree(path.clone()));
                     removed.push(path);
                 } else {
@@ -206,13 +251,10 @@ fn undo_files(plan: &mut Plan, journal: &State, observed: &Observed) {
             _ => plan.actions.push(Action::Restore { path: path.clone(), was: was.clone() }),
         }
     }
+    plan.actions.extend(observed.etcd_data.iter().map(removal));
     if complete {
-        for (path, is_folder) in &observed.added {
-            if !in_removed(&removed, path) {
-                let path = path.clone();
-                plan.actions.push(if *is_folder { Action::RemoveTree(path) } else { Action::Remove(path) });
-            }
-        }
+        let added = observed.added.iter().filter(|(path, _)| !in_removed(&removed, path));
+        plan.actions.extend(added.map(removal));
     } else if journal.listing.is_some() && !observed.added.is_empty() {
         plan.remarks.push(format!(
             "{KUBELET_FOLDER} had too many files before the join to list them all, so what the kubelet added is not told \
@@ -221,6 +263,11 @@ fn undo_files(plan: &mut Plan, journal: &State, observed: &Observed) {
     }
     // Children before their parents.
     plan.actions.extend(folders.into_iter().rev());
+}
+
+/// Removes something with all that is in it, if it is a folder.
+fn removal((path, is_folder): (&String, &bool)) -> Action {
+    if *is_folder { Action::RemoveTree(path.clone()) } else { Action::Remove(path.clone()) }
 }
 
 /// Folders that `kubeadm reset` empties on a worker.
@@ -239,13 +286,10 @@ pub const REMOVED: [&str; 6] = [
 /// `observed.now` what is at [`REMOVED`].
 pub fn all(observed: &Observed, forget_keys: bool) -> Plan {
     let mut plan = Plan::default();
-    quiet(&mut plan, observed, None, true);
+    quiet(&mut plan, observed, None, Wishes::default());
     let there = observed.now.iter().filter(|(_, now)| **now != Before::Absent);
     plan.actions.extend(there.map(|(path, _)| Action::Remove(path.clone())));
-    for (path, is_folder) in &observed.added {
-        let path = path.clone();
-        plan.actions.push(if *is_folder { Action::RemoveTree(path) } else { Action::Remove(path) });
-    }
+    plan.actions.extend(observed.added.iter().map(removal));
     plan.actions.push(Action::Forget);
     if forget_keys {
         plan.actions.push(Action::ForgetKeys);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::{Access, Mode};
+use crate::journal::{Access, Listing, Mode};
 
 fn access(mode: u32) -> Access {
     Access { mode: Mode(mode), uid: 0, gid: 0 }
@@ -67,7 +67,7 @@ fn fresh() -> (State, Observed) {
 #[test]
 fn a_machine_that_had_nothing_has_nothing_again() {
     let (journal, observed) = fresh();
-    let plan = undo(&journal, &observed, false);
+    let plan = undo(&journal, &observed, Wishes::default());
     assert_eq!(
         texts(&plan),
         [
@@ -110,7 +110,7 @@ fn what_was_there_is_put_back_and_what_is_right_is_left() {
     observed.added =
         BTreeMap::from([("/var/lib/kubelet/own/new".to_owned(), false), ("/var/lib/kubelet/pods".to_owned(), true)]);
     observed.staged = vec!["/etc/kubernetes/.kubelet.conf.join-agent".to_owned()];
-    let plan = undo(&journal, &observed, true);
+    let plan = undo(&journal, &observed, Wishes { forget_keys: true, ..Wishes::default() });
     assert_eq!(
         texts(&plan),
         [
@@ -140,7 +140,7 @@ fn what_cannot_be_told_apart_or_was_mounted_before_stays() {
     journal.listing = Some(listing(false, &["/var/lib/kubelet/disk"]));
     observed.mounts.push("/var/lib/kubelet/disk".to_owned());
     observed.added = BTreeMap::from([("/var/lib/kubelet/pods".to_owned(), true)]);
-    let plan = undo(&journal, &observed, false);
+    let plan = undo(&journal, &observed, Wishes::default());
     let texts = texts(&plan).join("\n");
     assert!(
         !texts.contains("/var/lib/kubelet/disk") && !texts.contains("remove folder /var/lib/kubelet/pods"),
@@ -166,7 +166,7 @@ fn a_file_that_was_not_kept_is_restored_in_its_mode_only() {
         ("/var/lib/kubelet/lost", large("m", 0o644)),
         ("/var/lib/kubelet/same", large("l", 0o644)),
     ]));
-    let plan = undo(&journal, &observed, false);
+    let plan = undo(&journal, &observed, Wishes::default());
     let texts = texts(&plan).join("\n");
     assert!(texts.contains("restore file /var/lib/kubelet/large (0644)"), "{texts}");
     assert!(!texts.contains("/var/lib/kubelet/lost") && !texts.contains("/var/lib/kubelet/same"), "{texts}");
@@ -180,24 +180,24 @@ fn where_nothing_was_touched_only_the_journal_goes() {
     let (_, mut observed) = fresh();
     observed.agent_is_active = false;
     observed.now.clear();
-    assert_eq!(undo(&journal, &observed, false).actions, [Action::Forget]);
+    assert_eq!(undo(&journal, &observed, Wishes::default()).actions, [Action::Forget]);
 }
 
 /// Whatever part of a reset was done before it was killed, the next plan has nothing of it, and no more than before.
 #[test]
 fn what_is_done_is_not_planned_again() {
     let (journal, mut observed) = fresh();
-    let whole = undo(&journal, &observed, false).actions;
+    let whole = undo(&journal, &observed, Wishes::default()).actions;
     observed.agent_is_active = false;
     observed.kubelet = Some(unit("failed", "enabled"));
     (observed.sandboxes, observed.mounts) = (Vec::new(), Vec::new());
     for path in journal.before.keys().rev() {
         observed.now.insert(path.clone(), Before::Absent);
-        let rest = undo(&journal, &observed, false).actions;
+        let rest = undo(&journal, &observed, Wishes::default()).actions;
         assert!(rest.iter().all(|action| whole.contains(action)), "{rest:?}");
         assert!(!rest.iter().any(|action| matches!(action, Action::Remove(gone) | Action::RemoveTree(gone) | Action::RemoveFolder(gone) if gone == path)));
     }
-    assert_eq!(undo(&journal, &observed, false).actions, [Action::Forget]);
+    assert_eq!(undo(&journal, &observed, Wishes::default()).actions, [Action::Forget]);
 }
 
 #[test]
@@ -220,4 +220,84 @@ fn all_is_what_kubeadm_empties() {
             "remove the journal of the join",
         ]
     );
+}
+
+const PEER_URL: &str = "https://192.0.2.2:2380";
+
+/// The same as a control plane, where etcd's folder was as given.
+fn control_plane(etcd_folder: Before) -> (State, Observed) {
+    let (mut journal, mut observed) = fresh();
+    journal.etcd =
+        Some(EtcdMember { peer_url: PEER_URL.to_owned(), endpoints: vec!["https://192.0.2.1:2379".to_owned()] });
+    journal.before.extend(paths([
+        ("/etc/kubernetes/own/etcd/healthcheck-client.crt", Before::Absent),
+        (ETCD_FOLDER, etcd_folder),
+    ]));
+    observed.now.extend(paths([
+        ("/etc/kubernetes/own/etcd/healthcheck-client.crt", file("h", 0o644)),
+        (ETCD_FOLDER, folder(0o700)),
+    ]));
+    (journal, observed)
+}
+
+#[test]
+fn a_control_plane_leaves_etcd_while_its_own_etcd_runs() {
+    let (journal, observed) = control_plane(Before::Absent);
+    let plan = undo(&journal, &observed, Wishes::default());
+    assert_eq!(
+        texts(&plan)[..4],
+        [
+            "stop join-agent.service",
+            "remove member https://192.0.2.2:2380 from etcd",
+            "stop kubelet.service",
+            "remove pod default/web (sandbox 0123456789abc)",
+        ]
+    );
+    let rest = plan.actions.iter().position(|action| !action.is_quieting()).unwrap();
+    assert!(plan.actions[rest..].iter().all(|action| !action.is_quieting()), "its certificates are there until then");
+    let Action::LeaveEtcd(leaving) = &plan.actions[1] else { panic!("{:?}", plan.actions) };
+    assert_eq!(leaving.certificates, "/etc/kubernetes/own/etcd");
+    assert_eq!(Some(&leaving.member), journal.etcd.as_ref());
+}
+
+/// The member is gone, its machine cannot ask, or there never was one: an etcd elsewhere, or a join that did not come to it.
+#[test]
+fn etcd_is_asked_only_where_there_is_a_member_that_shall_go() {
+    let kept = Wishes { keep_etcd_member: true, ..Wishes::default() };
+    for (is_member, wishes, leaves, told) in [
+        (true, Wishes::default(), true, false),
+        (true, kept, false, true),
+        (false, Wishes::default(), false, false),
+        (false, kept, false, false),
+    ] {
+        let (mut journal, observed) = control_plane(Before::Absent);
+        journal.etcd = journal.etcd.filter(|_| is_member);
+        let plan = undo(&journal, &observed, wishes);
+        let found = plan.actions.iter().any(|action| matches!(action, Action::LeaveEtcd(_)));
+        assert_eq!(found, leaves, "{is_member} {wishes:?}");
+        assert_eq!(plan.remarks.iter().any(|remark| remark.contains(PEER_URL)), told, "{is_member} {wishes:?}");
+        assert!(plan.actions.contains(&Action::StopKubelet), "{is_member} {wishes:?}");
+    }
+}
+
+#[test]
+fn of_etcds_folder_goes_what_was_not_there_before() {
+    let added = [("/var/lib/etcd/member", true), ("/var/lib/etcd/snapshot.db", false)];
+    let inside = ["remove folder /var/lib/etcd/member and all that is in it", "remove file /var/lib/etcd/snapshot.db"];
+    let whole = ["remove folder /var/lib/etcd and all that is in it"];
+    for (was, added, complete, expected) in [
+        (Before::Absent, &added[..0], true, &whole[..]),
+        (Before::Absent, &added[..0], false, &whole[..]),
+        (folder(0o700), &added[..], true, &inside[..]),
+        (folder(0o700), &added[..], false, &inside[..]),
+        (folder(0o700), &added[..0], true, &[]),
+        (folder(0o755), &added[..0], true, &["restore folder /var/lib/etcd (0755)"]),
+    ] {
+        let (mut journal, mut observed) = control_plane(was.clone());
+        journal.listing = Some(listing(complete, &[]));
+        observed.etcd_data = added.iter().map(|(path, is_folder)| ((*path).to_owned(), *is_folder)).collect();
+        let texts = texts(&undo(&journal, &observed, Wishes::default()));
+        let of_etcd: Vec<&String> = texts.iter().filter(|text| text.contains("/var/lib/etcd")).collect();
+        assert_eq!(of_etcd, expected.iter().collect::<Vec<_>>(), "{was:?} {complete}");
+    }
 }

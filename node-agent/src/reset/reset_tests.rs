@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
 use crate::files;
+use crate::journal::{ETCD_FOLDER, EtcdMember};
 
 const NODE: &str = "a";
 
@@ -11,6 +12,11 @@ const NODE: &str = "a";
 struct Place {
     folder: tempfile::TempDir,
     root: Root,
+    crash: CrashSwitch,
+}
+
+fn member() -> EtcdMember {
+    EtcdMember { peer_url: "https://192.0.2.2:2380".to_owned(), endpoints: vec!["https://192.0.2.1:2379".to_owned()] }
 }
 
 impl Place {
@@ -20,7 +26,7 @@ impl Place {
         for path in ["/etc", "/var/lib", "/state"] {
             fs::create_dir_all(root.place(path)).unwrap();
         }
-        Self { folder, root }
+        Self { folder, root, crash: CrashSwitch::default() }
     }
 
     fn state(&self) -> PathBuf {
@@ -93,18 +99,43 @@ impl Place {
         self.write("/etc/kubernetes/.kubelet.conf.join-agent", "half", 0o600);
     }
 
+    /// The same of a control plane, and then its etcd.
+    fn join_as_control_plane(&self) {
+        let mut journal = self.open();
+        let written = [("/etc/kubernetes/pki/etcd/healthcheck-client.crt", 0o644), (CONTROL_PLANE[0], 0o600)];
+        let folders =
+            ["/etc/kubernetes", "/etc/kubernetes/manifests", "/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd"];
+        let paths = folders.into_iter().chain(written.map(|(path, _)| path)).chain([ETCD_FOLDER]);
+        journal.before_writing("u", &paths.map(str::to_owned).collect::<Vec<_>>(), None).unwrap();
+        for folder in folders {
+            journal.folder(folder, 0o755).unwrap();
+        }
+        for (path, mode) in written {
+            journal.file(path, b"of the join", mode).unwrap();
+        }
+        journal.etcd(member()).unwrap();
+        self.write("/var/lib/etcd/member/snap/db", "of etcd", 0o600);
+        self.write("/var/lib/etcd/snapshot.db", "made in etcd's pod", 0o600);
+        drop(journal);
+        self.join();
+    }
+
+    fn machine<'a>(&'a self, state_directory: &'a Path) -> act::Machine<'a> {
+        act::Machine { root: &self.root, systemd: None, state_directory, cri_socket: "", crash: &self.crash }
+    }
+
     fn plan(&self) -> Option<Plan> {
         let journal = Journal::read(&self.state()).unwrap()?;
         let mut observed = Observed::default();
         observe::of_files(&mut observed, &journal, &self.root).unwrap();
-        Some(plan::undo(&journal, &observed, false))
+        Some(plan::undo(&journal, &observed, Wishes::default()))
     }
 
     /// Carries out so many actions at most.
     fn reset(&self, most: usize) {
         let Some(plan) = self.plan() else { return };
         let state = self.state();
-        let machine = act::Machine { root: &self.root, systemd: None, state_directory: &state, cri_socket: "" };
+        let machine = self.machine(&state);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for action in plan.actions.iter().take(most) {
             runtime.block_on(machine.act(action)).unwrap();
@@ -205,7 +236,7 @@ fn a_content_that_is_not_the_one_that_was_kept_is_not_restored() {
     }
     let plan = place.plan().unwrap();
     let state = place.state();
-    let machine = act::Machine { root: &place.root, systemd: None, state_directory: &state, cri_socket: "" };
+    let machine = place.machine(&state);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let restore =
         plan.actions.iter().find(|action| matches!(action, Action::Restore { path, .. } if path == files::CA_CRT));
@@ -213,11 +244,103 @@ fn a_content_that_is_not_the_one_that_was_kept_is_not_restored() {
     assert!(error.contains("ca.crt") && error.contains("not the one that was kept"), "{error}");
 }
 
+/// Without a certificate etcd is not asked, and nothing else is done; once the member is gone, none is needed.
+#[test]
+fn a_control_plane_is_what_it_was_whatever_was_in_etcds_folder() {
+    for own in [&[][..], &["/var/lib/etcd"], &["/var/lib/etcd", "/var/lib/etcd/lost+found"]] {
+        let place = Place::new();
+        for folder in own {
+            fs::create_dir(place.root.place(folder)).unwrap();
+        }
+        let before = place.snapshot();
+        place.join_as_control_plane();
+        let joined = place.snapshot();
+
+        let plan = place.plan().unwrap();
+        let state = place.state();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let error = runtime.block_on(place.machine(&state).act(&plan.actions[0])).unwrap_err().to_string();
+        for expected in ["pki/etcd/ca.crt", "https://192.0.2.2:2380", "--keep-etcd-member", "etcdctl member remove"] {
+            assert!(error.contains(expected), "{error}");
+        }
+        assert_eq!(place.snapshot(), joined);
+
+        Journal::left_etcd(&state, CrashSwitch::default()).unwrap();
+        place.reset(usize::MAX);
+        assert_eq!(place.snapshot(), before, "{own:?}");
+    }
+}
+
+fn options(all: bool) -> Options {
+    Options {
+        dry_run: false,
+        all,
+        yes: true,
+        forget_keys: false,
+        keep_etcd_member: false,
+        keep_pods: false,
+        start_agent: false,
+        state_directory: "/state".into(),
+        crash: CrashSwitch::default(),
+    }
+}
+
+#[test]
+fn only_a_control_plane_of_this_agent_is_reset_and_not_as_a_worker() {
+    let [api_server, etcd] = CONTROL_PLANE;
+    let noted = |paths: &[(&str, Before)], etcd: Option<EtcdMember>| State {
+        node: Some(NODE.to_owned()),
+        before: paths.iter().map(|(path, was)| ((*path).to_owned(), was.clone())).collect(),
+        etcd,
+        ..State::default()
+    };
+    let ours = noted(&[(api_server, Before::Absent), (etcd, Before::Absent)], Some(member()));
+    let external = noted(&[(api_server, Before::Absent)], None);
+    let earlier = noted(&[(api_server, Before::Link { target: "x".to_owned() })], None);
+    let worker = noted(&[(KUBELET_CONF, Before::Absent)], None);
+    let both = &CONTROL_PLANE[..];
+    let refused = Some("Run `kubeadm reset`");
+    let without_all = Some("without --all");
+    for (found, journal, all, expected) in [
+        (&[][..], None, false, None),
+        (&[], None, true, None),
+        (&[], Some(&worker), true, None),
+        (both, None, false, refused),
+        (both, None, true, refused),
+        (both, Some(&worker), false, refused),
+        (both, Some(&worker), true, refused),
+        (&[api_server], Some(&earlier), false, refused),
+        (both, Some(&external), false, refused),
+        (both, Some(&ours), false, None),
+        (&[api_server], Some(&external), false, None),
+        (both, Some(&ours), true, without_all),
+        (&[api_server], Some(&external), true, without_all),
+        // Its manifests are gone already, and its member is not.
+        (&[], Some(&ours), false, None),
+        (&[], Some(&ours), true, without_all),
+    ] {
+        let outcome = refuse_control_plane(found.iter().copied(), journal, &options(all));
+        let error = outcome.err().map(|error| error.to_string());
+        let is_right = match (&error, expected) {
+            (None, None) => true,
+            (Some(error), Some(expected)) => error.contains(expected),
+            _ => false,
+        };
+        assert!(is_right, "{found:?} {journal:?} {all}: {error:?}");
+    }
+}
+
 #[test]
 fn what_is_left_is_told_with_a_command_each() {
-    let left = text::left(Some("worker-1"), false);
+    let worker = text::left(&Left { node: Some("worker-1"), ..Left::default() });
     for expected in ["kubectl delete njr/worker-1 node/worker-1", "/etc/cni/net.d", "crictl rmi", "--forget-keys"] {
-        assert!(left.contains(expected), "{left}");
+        assert!(worker.contains(expected), "{worker}");
     }
-    assert!(!text::left(None, true).contains("--forget-keys"));
+    assert!(!worker.contains("etcd") && !worker.contains("load balancer"), "{worker}");
+    assert!(!text::left(&Left { forget_keys: true, ..Left::default() }).contains("--forget-keys"));
+    let member = member();
+    let kept = text::left(&Left { is_control_plane: true, etcd_member: Some(&member), ..Left::default() });
+    for expected in ["load balancer", "etcdctl member remove", "https://192.0.2.2:2380"] {
+        assert!(kept.contains(expected), "{kept}");
+    }
 }

@@ -4,7 +4,9 @@ use super::Findings;
 use super::context::{ClientContext, Context, KeyBinding, NodeState, RequestState, TokenRecord};
 use super::request::CertificateRequest;
 use super::rule::Rule;
-use crate::names::{AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, CLIENT_SIGNER, JOIN_GROUP, NodeName, SERVING_SIGNER};
+use crate::names::{
+    AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, CLIENT_SIGNER, CONTROL_PLANE_GROUP, JOIN_GROUP, NodeName, SERVING_SIGNER,
+};
 use crate::pkcs10::CertificationRequest;
 use crate::token::TokenId;
 
@@ -55,7 +57,7 @@ pub(super) fn check(
     findings.require(csr.username == record.token_id.user_name(), Rule::RequesterName, || {
         format!("requester is {:?}, expected {:?}", csr.username, record.token_id.user_name())
     });
-    check_join_request(record, client, findings);
+    check_join_request(csr, record, client, findings);
     check_window(csr, record, context, findings);
     check_node(client, findings);
     if let Some(request) = request {
@@ -67,7 +69,8 @@ fn check_requester(csr: &CertificateRequest, findings: &mut Findings) {
     findings.require(csr.user_uid.is_empty(), Rule::RequesterName, || {
         format!("requester has the UID {:?}, which no bootstrap token has", csr.user_uid)
     });
-    let mut groups: Vec<&str> = csr.groups.iter().map(String::as_str).collect();
+    let mut groups: Vec<&str> =
+        csr.groups.iter().map(String::as_str).filter(|group| *group != CONTROL_PLANE_GROUP).collect();
     groups.sort_unstable();
     findings.require(groups == [AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, JOIN_GROUP], Rule::RequesterGroups, || {
         format!("groups are {groups:?}, expected {AUTHENTICATED_GROUP}, {BOOTSTRAPPERS_GROUP} and {JOIN_GROUP}")
@@ -77,20 +80,30 @@ fn check_requester(csr: &CertificateRequest, findings: &mut Findings) {
     });
 }
 
-fn check_join_request(record: &TokenRecord, client: &ClientContext<'_>, findings: &mut Findings) {
+fn check_join_request(
+    csr: &CertificateRequest,
+    record: &TokenRecord,
+    client: &ClientContext<'_>,
+    findings: &mut Findings,
+) {
     match client.request {
         RequestState::Missing => {
             findings.add(Rule::RequestExists, format!("there is no join request {} any more", record.node_name));
         }
-        RequestState::Present { uid, deleting, role_supported } => {
+        RequestState::Present { uid, deleting, control_plane } => {
             findings.require(uid == record.request_uid, Rule::RequestIdentity, || {
                 format!("join request has UID {uid}, the token was made for {}", record.request_uid)
             });
             findings.require(!deleting, Rule::RequestDeleting, || {
                 format!("join request {} is being deleted", record.node_name)
             });
-            findings.require(role_supported, Rule::RoleSupported, || {
-                "the role of the join request is not supported by this version".to_owned()
+            let times = csr.groups.iter().filter(|group| *group == CONTROL_PLANE_GROUP).count();
+            findings.require(times == usize::from(control_plane), Rule::TokenRole, || {
+                let role = if control_plane { "ControlPlane" } else { "Worker" };
+                format!(
+                    "the token has {CONTROL_PLANE_GROUP} {times} times, expected {} for role {role}",
+                    usize::from(control_plane)
+                )
             });
         }
     }

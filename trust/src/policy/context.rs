@@ -125,8 +125,8 @@ pub enum RequestState<'a> {
         uid: &'a str,
         /// Whether it has a deletion timestamp.
         deleting: bool,
-        /// Whether its role can be carried out (workers; control planes when they are supported).
-        role_supported: bool,
+        /// Whether it is for a control plane, whose token has a group more.
+        control_plane: bool,
     },
 }
 

@@ -125,7 +125,8 @@ rules! {
     ///
     /// OpenYurt#1290: any requester could ask for any node.
     RequesterName: Deny,
-    /// The requester's groups are exactly `system:bootstrappers`, our join group and `system:authenticated`.
+    /// The requester's groups are exactly `system:bootstrappers`, our join group and `system:authenticated`, but for that
+    /// of control planes, which [`Rule::TokenRole`] is about.
     ///
     /// A token of the enroll group may announce a machine and nothing else; a token with kubeadm's group would come
     /// from somebody else.
@@ -153,8 +154,10 @@ rules! {
     RequestIdentity: Deny,
     /// The join request is not being deleted.
     RequestDeleting: Deny,
-    /// The role of the join request is one that this version carries out.
-    RoleSupported: Deny,
+    /// The token is one for the role of the join request: that of a control plane has `…:nodejoin:control-plane` as well.
+    ///
+    /// Such a token can read the certificates that control planes share, so it must not be one of another request.
+    TokenRole: Deny,
     /// The request was created while the token was valid.
     ///
     /// The window of cluster-machine-approver, with the API server's clock and the allowed skew.

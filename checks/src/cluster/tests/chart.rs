@@ -32,6 +32,7 @@ fn render() -> String {
         .filter(|line| !line.trim_start().starts_with("{{- include \"join-operator.labels\""))
         .map(|line| {
             line.replace("{{ include \"join-operator.user\" . }}", "system:serviceaccount:join-system:join-controller")
+                .replace("{{ .Release.Namespace }}", "join-system")
                 .replace("{{ include \"join-operator.validationActions\" . }}", "[Deny]")
                 .replace("  {{- include \"join-operator.tokenVariables\" . | nindent 2 }}", &variables.join("\n"))
         })

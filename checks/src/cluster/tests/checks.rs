@@ -59,7 +59,7 @@ fn when_nobody_answers_that_is_all_there_is_to_say() {
     let facts = Facts { server: Look::Failed("GET /version: connection refused".to_owned()), ..good() };
     let report = check(&facts, Scope::Installed);
     assert!(!report.is_good());
-    assert_eq!(report.checks.iter().map(|finding| finding.id).collect::<Vec<_>>(), [ids::API_REACHABLE]);
+    assert_eq!(report.checks.iter().map(|finding| finding.section).collect::<Vec<_>>(), [ids::API_REACHABLE]);
 }
 
 /// Spoils one thing; the check of this name must be the only one that says so.
@@ -113,7 +113,7 @@ fn one_fault_is_told_by_one_check(
     let report = check(&facts, Scope::Installed);
     let told: Vec<&Finding> = report.checks.iter().filter(|finding| finding.verdict != Verdict::Passed).collect();
     assert_eq!(
-        told.iter().map(|finding| (finding.id, finding.verdict)).collect::<Vec<_>>(),
+        told.iter().map(|finding| (finding.section, finding.verdict)).collect::<Vec<_>>(),
         [(id, verdict)],
         "{told:#?}"
     );
@@ -197,7 +197,7 @@ fn what_may_not_be_read_is_skipped_and_says_which_right_was_missing() {
         .checks
         .iter()
         .filter(|finding| finding.verdict == Verdict::Skipped)
-        .map(|finding| (finding.id, finding.observed.as_str()))
+        .map(|finding| (finding.section, finding.observed.as_str()))
         .collect();
     assert_eq!(
         skipped,

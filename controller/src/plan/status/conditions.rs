@@ -61,25 +61,16 @@ pub(super) fn conditions(observed: &Observed<'_>, next: &NodeJoinRequestStatus) 
 type Steps = [(ConditionType, Told); 5];
 
 fn steps(observed: &Observed<'_>, next: &NodeJoinRequestStatus) -> Steps {
-    let machine = machine_bound(observed);
-    let supported = observed.role_supported();
-    let or_not_yet = |told: &dyn Fn() -> Told| if supported { told() } else { Told::not_yet() };
     [
-        (ConditionType::MachineBound, machine),
-        (ConditionType::CredentialIssued, or_not_yet(&|| credential_issued(observed))),
-        (ConditionType::ClientCertificateIssued, or_not_yet(&|| client_certificate(observed))),
-        (ConditionType::NodeRegistered, or_not_yet(&|| node_registered(observed))),
-        (ConditionType::ServingCertificateIssued, or_not_yet(&|| serving_certificate(observed, next))),
+        (ConditionType::MachineBound, machine_bound(observed)),
+        (ConditionType::CredentialIssued, credential_issued(observed)),
+        (ConditionType::ClientCertificateIssued, client_certificate(observed)),
+        (ConditionType::NodeRegistered, node_registered(observed)),
+        (ConditionType::ServingCertificateIssued, serving_certificate(observed, next)),
     ]
 }
 
 fn machine_bound(observed: &Observed<'_>) -> Told {
-    if !observed.role_supported() {
-        return Told::no(
-            Reason::ControlPlaneNotYetSupported,
-            "role ControlPlane is not carried out by this version; join the machine with kubeadm join --control-plane",
-        );
-    }
     if let Some(record) = observed.record {
         return match (&record.machine, &record.chosen) {
             (Some(bound), _) => {
@@ -139,7 +130,10 @@ fn credential_issued(observed: &Observed<'_>) -> Told {
             (Binding::Found(_) | Binding::NotNeeded, _) if observed.queue_full => {
                 Told::no(Reason::Queued, "as many joins are under way as may be")
             }
-            (Binding::Found(_) | Binding::NotNeeded, _) => Told::not_yet(),
+            (Binding::Found(_) | Binding::NotNeeded, _) => match credential::missing_key(observed) {
+                Some(why) => Told::no(Reason::CertificateKeyMissing, why),
+                None => Told::not_yet(),
+            },
             _ => Told::no(Reason::WaitingForMachine, "the token is made when the machine is there"),
         };
     };
@@ -168,6 +162,9 @@ fn credential_issued(observed: &Observed<'_>) -> Told {
     }
     if let Published::Unusable(why) = observed.published {
         return Told::no(Reason::ClusterInfoUnusable, why.clone());
+    }
+    if let Some(why) = credential::missing_key(observed).filter(|_| !credential::is_delivered(observed, token)) {
+        return Told::no(Reason::CertificateKeyMissing, why);
     }
     if credential::is_delivered(observed, token) {
         Told::yes(Reason::TokenIssued, format!("token {} is valid until {until}", token.id))
@@ -278,7 +275,7 @@ fn kubelet(observed: &Observed<'_>) -> Told {
     };
     let message = agent.message.as_deref().unwrap_or_default();
     match (given(agent), agent.step) {
-        (Some(reason), AgentStep::Failed | AgentStep::StartingKubelet)
+        (Some(reason), AgentStep::Failed | AgentStep::StartingKubelet | AgentStep::StartingControlPlane)
             if reason.conditions().contains(&ConditionType::NodeRegistered) =>
         {
             Told::no(reason, message)
@@ -396,11 +393,9 @@ fn stalled(observed: &Observed<'_>, steps: &Steps, ready: &Told) -> Told {
         return Told::yes(Reason::DeadlineExceeded, message);
     }
     let needs_a_person = match ready.reason {
-        Reason::ControlPlaneNotYetSupported
-        | Reason::MachineConflict
-        | Reason::ClusterInfoUnusable
-        | Reason::NodeDeleted
-        | Reason::NodeIdentityMismatch => true,
+        Reason::MachineConflict | Reason::ClusterInfoUnusable | Reason::NodeDeleted | Reason::NodeIdentityMismatch => {
+            true
+        }
         Reason::NodeAlreadyExists => !node::is_to_be_replaced(observed),
         // A request that was chosen and failed is forgotten, and the machine may ask again; a denied one stays.
         Reason::CertificateRequestDenied => steps[2].1.reason == Reason::CertificateRequestDenied,

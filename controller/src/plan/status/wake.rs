@@ -35,6 +35,7 @@ pub fn next_wake(observed: &Observed<'_>) -> i64 {
     if let Some(since) = node::not_ready_since(observed) {
         wakes.push(after(since.saturating_add(NOT_READY_TOLD_AFTER_SECONDS)));
     }
+    wakes.extend(credential::next_key_look(observed));
     if observed.deleting() {
         wakes.extend(observed.memory.drained.as_ref().map(|seen| seen.at.saturating_add(LOOK_AGAIN_SECONDS)));
     }

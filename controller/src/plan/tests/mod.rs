@@ -1,5 +1,6 @@
 //! Decisions over whole joins, in a world that a few lines model: every step has exactly the effect that its write has.
 
+mod control_planes;
 mod joins;
 mod model;
 mod refusals;

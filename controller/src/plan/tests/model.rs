@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use join_crds::conditions;
-use join_crds::spec::NodeJoinRequest;
+use join_crds::spec::{NodeJoinRequest, Role};
 use join_crds::status::SealedCredentials;
 use join_crds::vocabulary::{ConditionType, Reason};
 use join_trust::announcement;
@@ -13,7 +13,10 @@ use join_trust::cluster_info::{ClusterInfo, render};
 use join_trust::endpoint::Endpoint;
 use join_trust::jws;
 use join_trust::machine_key::MachineKey;
-use join_trust::names::{ANNOUNCEMENT_SIGNER, CLIENT_SIGNER, NodeName, announcement_object_name};
+use join_trust::names::{
+    ANNOUNCEMENT_SIGNER, AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, CLIENT_SIGNER, CONTROL_PLANE_GROUP, JOIN_GROUP,
+    NodeName, announcement_object_name,
+};
 use join_trust::sealing::SealingKey;
 use join_trust::token::BootstrapToken;
 use k8s_openapi::ByteString;
@@ -22,7 +25,9 @@ use serde_json::{Value, json};
 use crate::cache::csr::{AnnouncementEntry, CsrEntry, Issued};
 use crate::cache::node::NodeEntry;
 use crate::plan::status::time;
-use crate::plan::{Drained, Left, Memory, Observed, Published, Settings, Step, missing_taints, next_step, status};
+use crate::plan::{
+    Drained, KeyLook, Left, Memory, Observed, Published, Settings, Step, missing_taints, next_step, status,
+};
 use crate::record::{Record, Token};
 
 /// The time at which every model starts.
@@ -90,6 +95,8 @@ pub(crate) struct Model {
     pub(crate) signer_works: bool,
     /// What each look at the node's pods finds.
     pub(crate) pods_left: Vec<Left>,
+    /// The hash of the certificate key, or why there is none.
+    pub(crate) certificate_key: Result<String, String>,
     /// Ids of tokens whose Secret exists.
     pub(crate) tokens: Vec<String>,
     /// Every certificate request that was ever approved, by UID.
@@ -120,6 +127,7 @@ impl Model {
             queue_full: false,
             signer_works: true,
             pods_left: Vec::new(),
+            certificate_key: Ok("hash".to_owned()),
             tokens: Vec::new(),
             approved: Vec::new(),
             node_name: NodeName::parse(NODE).unwrap(),
@@ -253,11 +261,9 @@ impl Model {
         let name = format!("csr-{}", self.serial);
         let mut object = self.object(&name, CLIENT_SIGNER, &pem, &user);
         object.spec.usages = Some(vec!["digital signature".to_owned(), "client auth".to_owned()]);
-        object.spec.groups = Some(
-            ["system:bootstrappers", "system:bootstrappers:nodejoin:join", "system:authenticated"]
-                .map(str::to_owned)
-                .to_vec(),
-        );
+        let mut groups = vec![BOOTSTRAPPERS_GROUP, JOIN_GROUP, AUTHENTICATED_GROUP];
+        groups.extend((self.request.spec.role == Role::ControlPlane).then_some(CONTROL_PLANE_GROUP));
+        object.spec.groups = Some(groups.into_iter().map(str::to_owned).collect());
         let entry = CsrEntry::read(object).unwrap();
         let uid = entry.request.uid.clone();
         self.csrs.push(Arc::new(entry));
@@ -362,7 +368,11 @@ impl Model {
                     chosen: None,
                     ..base
                 });
-                self.memory = Memory { held: self.memory.held, ..Memory::default() };
+                let certificate_key = self.memory.certificate_key.take();
+                self.memory = Memory { held: self.memory.held, certificate_key, ..Memory::default() };
+            }
+            Step::LookForCertificateKey => {
+                self.memory.certificate_key = Some(KeyLook { at: self.now, found: self.certificate_key.clone() });
             }
             Step::CreateToken => {
                 let id = self.token_id();
@@ -406,7 +416,7 @@ impl Model {
                 csr.verdict = Some(finding.rule.as_str().to_owned());
             }),
             Step::EquipLabels => {
-                self.node.as_mut().unwrap().labels.extend(self.request.spec.node_registration.labels.clone());
+                self.node.as_mut().unwrap().labels.extend(self.request.spec.node_labels());
                 self.memory.equipped = self.request.metadata.generation;
             }
             Step::EquipTaints => {

@@ -16,14 +16,6 @@ fn bound(spec: &Value) -> (Model, Machine) {
 }
 
 #[test]
-fn a_control_plane_is_answered_and_nothing_is_done() {
-    let mut model = Model::new(&json!({ "role": "ControlPlane" }));
-    model.announce(&Machine::new());
-    assert_eq!(model.visit(), [""; 0]);
-    assert_eq!(model.summary(), (Reason::ControlPlaneNotYetSupported, true));
-}
-
-#[test]
 fn a_machine_without_the_pinned_key_gets_no_token() {
     let right = Machine::new();
     let mut model = Model::new(&json!({ "machine": { "trust": "Pinned", "publicKeyHash": right.pin() } }));

@@ -12,7 +12,9 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
 use super::scene::Scene;
-use crate::names::{AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, ENROLL_GROUP, JOIN_GROUP, NODES_GROUP};
+use crate::names::{
+    AUTHENTICATED_GROUP, BOOTSTRAPPERS_GROUP, CONTROL_PLANE_GROUP, ENROLL_GROUP, JOIN_GROUP, NODES_GROUP,
+};
 use crate::policy::{Decision, KeyBinding};
 use crate::test_support::{dns, ip};
 
@@ -272,7 +274,7 @@ proptest! {
 
     #[test]
     fn only_the_exact_groups_are_approved(groups in proptest::collection::vec(select(vec![
-        BOOTSTRAPPERS_GROUP, JOIN_GROUP, AUTHENTICATED_GROUP, ENROLL_GROUP, NODES_GROUP, "system:masters",
+        BOOTSTRAPPERS_GROUP, JOIN_GROUP, AUTHENTICATED_GROUP, ENROLL_GROUP, NODES_GROUP, CONTROL_PLANE_GROUP, "system:masters",
     ]), 0..5)) {
         let mut scene = Scene::client();
         scene.csr.groups = groups.iter().map(|group| (*group).to_owned()).collect();

@@ -7,7 +7,7 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use super::scene::{CSR_UID, DEADLINE, EXPIRES, Kind, MINTED, NODE_UID, NOW, Scene};
 use super::without::without;
-use crate::names::{ENROLL_GROUP, JOIN_GROUP, NODES_GROUP};
+use crate::names::{CONTROL_PLANE_GROUP, ENROLL_GROUP, JOIN_GROUP, NODES_GROUP};
 use crate::pin::PublicKeyPin;
 use crate::policy::{Accounting, Decision, KeyBinding, Requester, Rule, Severity};
 use crate::test_support::{
@@ -131,9 +131,13 @@ const SATISFIED: &[Case] = &[
     client(Rule::RequestExists, "there", |_| {}),
     client(Rule::RequestIdentity, "the same UID", |_| {}),
     client(Rule::RequestDeleting, "not being deleted", |_| {}),
-    client(Rule::RoleSupported, "a supported role", |_| {}),
-    serving(Rule::RoleSupported, "does not matter once the node has joined", |scene| {
-        scene.join_request().role_supported = false;
+    client(Rule::TokenRole, "a worker's", |_| {}),
+    client(Rule::TokenRole, "a control plane's", |scene| {
+        scene.csr.groups.push(CONTROL_PLANE_GROUP.to_owned());
+        scene.join_request().control_plane = true;
+    }),
+    serving(Rule::TokenRole, "does not matter once the node has joined", |scene| {
+        scene.join_request().control_plane = true;
     }),
     client(Rule::CreationWindow, "just before the token, within the skew", |scene| {
         scene.csr.created_at = MINTED - scene.settings.clock_skew_seconds;
@@ -345,7 +349,14 @@ const BROKEN: &[Case] = &[
     client(Rule::RequestIdentity, "created anew", |scene| scene.join_request().uid = "another".to_owned()),
     client(Rule::RequestDeleting, "being deleted", |scene| scene.join_request().deleting = true),
     serving(Rule::RequestDeleting, "being deleted", |scene| scene.join_request().deleting = true),
-    client(Rule::RoleSupported, "another role", |scene| scene.join_request().role_supported = false),
+    client(Rule::TokenRole, "a worker's for a control plane", |scene| scene.join_request().control_plane = true),
+    client(Rule::TokenRole, "a control plane's for a worker", |scene| {
+        scene.csr.groups.push(CONTROL_PLANE_GROUP.to_owned());
+    }),
+    client(Rule::TokenRole, "a control plane's twice", |scene| {
+        scene.csr.groups.extend([CONTROL_PLANE_GROUP.to_owned(), CONTROL_PLANE_GROUP.to_owned()]);
+        scene.join_request().control_plane = true;
+    }),
     client(Rule::CreationWindow, "before the token", |scene| {
         scene.csr.created_at = MINTED - scene.settings.clock_skew_seconds - 1;
     }),

@@ -59,7 +59,7 @@ pub(super) struct Scene {
 pub(super) struct JoinRequest {
     pub(super) uid: String,
     pub(super) deleting: bool,
-    pub(super) role_supported: bool,
+    pub(super) control_plane: bool,
 }
 
 fn texts<const N: usize>(texts: [&str; N]) -> Vec<String> {
@@ -122,7 +122,7 @@ impl Scene {
             superseded_by: None,
             known: true,
             token: None,
-            request: Some(JoinRequest { uid: REQUEST_UID.to_owned(), deleting: false, role_supported: true }),
+            request: Some(JoinRequest { uid: REQUEST_UID.to_owned(), deleting: false, control_plane: false }),
             node_uid: None,
             recorded_node_uid: None,
             replacement_allowed: false,
@@ -156,7 +156,7 @@ impl Scene {
             Some(request) => RequestState::Present {
                 uid: &request.uid,
                 deleting: request.deleting,
-                role_supported: request.role_supported,
+                control_plane: request.control_plane,
             },
             None => RequestState::Missing,
         };

@@ -1,0 +1,236 @@
+//! After the kubelet runs: the machine becomes a member of etcd, and its static pods are started.
+
+use std::path::Path;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use join_control_plane::kubeconfigs::ADMIN_CONF;
+use join_control_plane::manifests::CA_FOLDERS;
+use join_control_plane::{ClusterConfiguration, File, Host, Member};
+use join_crds::Reason;
+use join_trust::endpoint::Endpoint;
+use join_trust::kubeconfig::DiscoveryFile;
+use join_trust::names::NodeName;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::ListParams;
+use kube::{Api, Client};
+use secrecy::SecretString;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::Error;
+use super::prepare::own_endpoint;
+use crate::connection::call;
+use crate::discovery;
+use crate::etcd::{Membership, Own};
+use crate::journal::{ETCD_FOLDER, EtcdMember, Journal};
+use crate::kubelet::Trouble;
+use crate::member::ControlPlane;
+
+/// The annotation of kubeadm's etcd pods with the URLs under which they are asked.
+pub const CLIENT_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
+/// How long etcd may take to accept the machine, and to let it vote. kubeadm gives each of the two 2 minutes.
+const ETCD_TIMEOUT: Duration = Duration::from_mins(4);
+/// How long the control plane may take to be healthy; kubeadm's `ControlPlaneComponentHealthCheck`.
+const HEALTH_TIMEOUT: Duration = Duration::from_mins(4);
+/// The pauses between looks at its pods: from the first to the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// How long what is not healthy is not told of: images are unpacked, and an API server takes its time.
+const SHOULD_BE_HEALTHY: Duration = Duration::from_secs(30);
+
+/// The machine whose control plane is started.
+pub struct Started<'a> {
+    /// The node.
+    pub node_name: &'a NodeName,
+    /// The machine, as the others see it.
+    pub control_plane: &'a ControlPlane,
+}
+
+/// Makes the machine a member of etcd, starts its API server, controller manager and scheduler, and waits until all of them
+/// are Ready. What an earlier call of it has done, it goes on with.
+///
+/// # Errors
+/// When etcd does not take the machine, or a part does not become healthy in time.
+pub async fn start(machine: &Started<'_>, journal: &mut Journal, tell: impl AsyncFn(&Trouble)) -> Result<(), Error> {
+    let member = Member {
+        node_name: machine.node_name.clone(),
+        advertise_address: machine.control_plane.advertise_address,
+        bind_port: machine.control_plane.bind_port,
+    };
+    let admin = Admin::read()?;
+    let client = admin.client(None)?;
+    let configuration =
+        ClusterConfiguration::parse(&cluster_configuration(&client).await?).map_err(join_control_plane::Error::from)?;
+    let host = host();
+    if configuration.local_etcd().is_some() {
+        join_etcd(&client, &configuration, &member, &host, journal).await?;
+    }
+    for file in
+        join_control_plane::manifests(&configuration, &member, &host).map_err(join_control_plane::Error::from)?
+    {
+        write(journal, &file)?;
+    }
+    let own = admin.client(Some(&own_endpoint(&member)?))?;
+    wait_until_ready(&own, &member, configuration.local_etcd().is_some(), tell).await
+}
+
+/// What the static pods take from the machine.
+fn host() -> Host {
+    let exists = |folder: &&&str| Path::new(folder).is_dir();
+    Host {
+        ca_folders: CA_FOLDERS.iter().filter(exists).map(|folder| (*folder).to_owned()).collect(),
+        environment: std::env::vars().collect(),
+        health_check: Host::DEFAULT_HEALTH_CHECK,
+    }
+}
+
+/// The administrator, whose kubeconfig the join has written.
+struct Admin(DiscoveryFile);
+
+impl Admin {
+    fn read() -> Result<Self, Error> {
+        let written = |reason: String| Error::Written { path: ADMIN_CONF.to_owned(), reason };
+        let text =
+            std::fs::read_to_string(ADMIN_CONF).map(Zeroizing::new).map_err(|error| written(error.to_string()))?;
+        DiscoveryFile::parse(&text).map(Self).map_err(|error| written(error.to_string()))
+    }
+
+    /// Speaks to the cluster, or to one of its API servers.
+    fn client(&self, endpoint: Option<&Endpoint>) -> Result<Client, Error> {
+        let mut file = self.0.clone();
+        file.endpoint = endpoint.cloned().unwrap_or(file.endpoint);
+        let (_, client) = discovery::client_of_file(Path::new(ADMIN_CONF), &file)?;
+        Ok(client)
+    }
+}
+
+async fn cluster_configuration(client: &Client) -> Result<String, Error> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
+    let found = call("reading ConfigMap kube-system/kubeadm-config", maps.get("kubeadm-config")).await?;
+    Ok(found.data.and_then(|mut data| data.remove("ClusterConfiguration")).unwrap_or_default())
+}
+
+async fn join_etcd(
+    client: &Client,
+    configuration: &ClusterConfiguration,
+    member: &Member,
+    host: &Host,
+    journal: &mut Journal,
+) -> Result<(), Error> {
+    let deadline = Instant::now() + ETCD_TIMEOUT;
+    let peer_url = member.etcd_peer_url();
+    let endpoints = etcd_endpoints(client, member).await?;
+    let folder = Path::new(&configuration.certificates_dir).join("etcd");
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path)
+            .map(Zeroizing::new)
+            .map_err(|error| Error::Written { path: path.display().to_string(), reason: error.to_string() })
+    };
+    let (ca, certificate, key) = (read("ca.crt")?, read("healthcheck-client.crt")?, read("healthcheck-client.key")?);
+    let key = SecretString::from(key.as_str().to_owned());
+    let mut etcd = Membership::connect(&endpoints, ca.as_bytes(), certificate.as_bytes(), &key, deadline).await?;
+    let own = Own { name: member.node_name.as_str(), peer_url: &peer_url, data_folder: Path::new(ETCD_FOLDER) };
+    // Before etcd knows of the machine: a reset has to take it out again.
+    journal.etcd(EtcdMember { peer_url: peer_url.clone(), endpoints: etcd.endpoints() })?;
+    let initial_cluster = etcd.join(&own, deadline).await?;
+    let members: Vec<(String, String)> =
+        initial_cluster.members().map(|(name, url)| (name.to_owned(), url.to_owned())).collect();
+    let manifest = join_control_plane::etcd_manifest(configuration, member, host, &members)
+        .map_err(join_control_plane::Error::from)?;
+    let path = manifest.path.display().to_string();
+    // etcd looks at the list once. Another one, after others have joined, would only start it anew.
+    let has_begun = journal.exists(&path) && Path::new(ETCD_FOLDER).join("member").exists();
+    if !has_begun {
+        write(journal, &manifest)?;
+    }
+    Ok(etcd.promote(&peer_url, deadline).await?)
+}
+
+/// Where the members of etcd are asked, as kubeadm finds them: by the annotation of their pods.
+async fn etcd_endpoints(client: &Client, member: &Member) -> Result<Vec<String>, Error> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
+    let list = ListParams::default().labels("component=etcd,tier=control-plane");
+    let found = call("looking for the pods of etcd in kube-system", pods.list(&list)).await?;
+    let mut endpoints: Vec<String> = found.items.iter().flat_map(client_urls).collect();
+    // Its own member does not answer before it votes.
+    endpoints.retain(|endpoint| *endpoint != member.etcd_client_url());
+    endpoints.sort();
+    endpoints.dedup();
+    if endpoints.is_empty() { Err(Error::NoEtcd) } else { Ok(endpoints) }
+}
+
+fn client_urls(pod: &Pod) -> Vec<String> {
+    let annotation = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(CLIENT_URLS));
+    annotation.into_iter().flat_map(|urls| urls.split(',')).map(|url| url.trim().to_owned()).collect()
+}
+
+fn write(journal: &Journal, file: &File) -> Result<(), Error> {
+    Ok(journal.file(&file.path.display().to_string(), file.content.expose(), file.mode)?)
+}
+
+/// Waits for the pods that the kubelet makes of the manifests. Their readiness is that of kubeadm's own probes.
+async fn wait_until_ready(
+    client: &Client,
+    member: &Member,
+    with_etcd: bool,
+    tell: impl AsyncFn(&Trouble),
+) -> Result<(), Error> {
+    let began = Instant::now();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
+    let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+    let names: Vec<String> = with_etcd
+        .then_some("etcd")
+        .into_iter()
+        .chain(components)
+        .map(|component| format!("{component}-{}", member.node_name))
+        .collect();
+    let mut pauses =
+        ExponentialBuilder::default().with_min_delay(PAUSES.0).with_max_delay(PAUSES.1).without_max_times().build();
+    let mut told: Option<String> = None;
+    loop {
+        let Some((pod, seen)) = first_not_ready(&pods, &names).await else { return Ok(()) };
+        if began.elapsed() >= HEALTH_TIMEOUT {
+            return Err(Error::NotHealthy { pod, seen, seconds: HEALTH_TIMEOUT.as_secs() });
+        }
+        if began.elapsed() >= SHOULD_BE_HEALTHY && told.as_ref() != Some(&pod) {
+            let message = format!("waiting for pod kube-system/{pod}: {seen}");
+            tell(&Trouble { reason: Reason::ControlPlaneNotHealthy, message }).await;
+            told = Some(pod);
+        }
+        tokio::time::sleep(pauses.next().unwrap_or(PAUSES.1)).await;
+    }
+}
+
+/// The first pod that is not Ready, and what is seen of it.
+async fn first_not_ready(pods: &Api<Pod>, names: &[String]) -> Option<(String, String)> {
+    for name in names {
+        let seen = match call(&format!("looking at pod kube-system/{name}"), pods.get_opt(name)).await {
+            Ok(Some(pod)) => match readiness(&pod) {
+                None => continue,
+                Some(seen) => seen,
+            },
+            Ok(None) => "it does not exist; the kubelet makes it when it has registered its Node".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        return Some((name.clone(), seen));
+    }
+    None
+}
+
+/// What keeps a pod from being Ready; none if it is.
+fn readiness(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    if conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+        return None;
+    }
+    let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let waits = containers.iter().find_map(|container| container.state.as_ref()?.waiting.as_ref());
+    let words = waits.map(|waits| {
+        let reason = waits.reason.as_deref().unwrap_or("waiting");
+        waits.message.as_ref().map_or_else(|| reason.to_owned(), |message| format!("{reason}: {message}"))
+    });
+    let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("unknown");
+    Some(words.unwrap_or_else(|| format!("its phase is {phase}, and its readiness probe has not succeeded")))
+}

@@ -79,6 +79,17 @@ pub fn a_request_author_gets_no_credential(suite: &Suite) -> Result<(), Failed> 
     let refusal = outcome.err().ok_or("it was changed")?.to_string();
     assert!(refusal.contains("may not delete it"), "{refusal}");
 
+    // Nor have a certificate key that he may not read sealed to a machine of his.
+    let governing: NodeJoinRequest = serde_json::from_value(json!({
+        "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest", "metadata": {"name": "authored-3"},
+        "spec": {
+            "role": "ControlPlane", "machine": {"publicKeyHash": PIN},
+            "controlPlane": {"certificateKeySecret": "certificate-key"},
+        },
+    }))?;
+    let refusal = suite.block_on(requests.create(&PostParams::default(), &governing)).err().ok_or("it was created")?;
+    assert!(refusal.to_string().contains("may not read Secret join-system/certificate-key"), "{refusal}");
+
     // Nor another's addresses: neither the API server's nor those of a Service.
     let addresses = [CONTROL_PLANE.to_string(), "10.96.0.1".to_owned()];
     let patch = Patch::Merge(json!({"spec": {"addresses": addresses}}));

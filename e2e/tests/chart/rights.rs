@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use join_crds::vocabulary::{GROUP_ENROLL, GROUP_JOIN};
+use join_crds::vocabulary::{GROUP_CONTROL_PLANE, GROUP_ENROLL, GROUP_JOIN};
 use join_e2e::operator::NAMESPACE;
 use join_trust::token::{SECRET_TYPE, rfc3339};
 use libtest_mimic::Failed;
@@ -24,6 +24,11 @@ const IDENTITIES: &[(&str, &str, &[&str])] = &[
     ),
     ("enrollment token", "system:bootstrap:enro11", &["system:bootstrappers", GROUP_ENROLL]),
     ("join token", "system:bootstrap:jo1n12", &["system:bootstrappers", GROUP_JOIN]),
+    (
+        "join token of a control plane",
+        "system:bootstrap:jo1n13",
+        &["system:bootstrappers", GROUP_CONTROL_PLANE, GROUP_JOIN],
+    ),
     ("node", "system:node:first-node", &["system:nodes"]),
     ("viewer", "a-viewer", &[]),
     ("requester", "a-requester", &[]),

@@ -1,19 +1,15 @@
 //! Stock kubeadm: that it can shows that the lab is a place where a control plane can be joined.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use join_e2e::components::{Components, KubernetesMinor};
 use join_e2e::kubeadm;
-use join_e2e::lab::layout::{API_PORT, CONTROL_PLANE};
-use join_e2e::lab::{Lab, Machine, own_name, wait_until};
+use join_e2e::lab::{Lab, own_name};
 use join_e2e::operator::Operator;
-use join_e2e::snapshot::control_plane_files;
 use join_e2e::suite::{attempt, keep_logs};
-use k8s_openapi::api::core::v1::Node;
 use libtest_mimic::Failed;
 
-const NAME: &str = "control-plane-2";
+use super::sound::{NAME, is_a_sound_control_plane, mode_of};
 
 pub fn joins_a_second_control_plane() -> Result<(), Failed> {
     let minor = KubernetesMinor::V1_37;
@@ -29,70 +25,7 @@ fn joins(lab: &Lab) -> Result<(), Failed> {
     lab.add_etcd_pod_stub()?;
     kubeadm::join_control_plane(lab, &machine, &lab.upload_certificates()?)?;
 
-    has_a_node_of_a_control_plane(lab)?;
-    etcd_has_two_votes(lab, &machine)?;
-    serves_the_same_objects(lab, &machine)?;
-    runs_every_static_pod(lab)?;
-    keeps_its_keys_to_root(&machine)
-}
-
-fn has_a_node_of_a_control_plane(lab: &Lab) -> Result<(), Failed> {
-    lab.kubectl_output(&["wait", "--for=condition=Ready", &format!("node/{NAME}"), "--timeout=60s"])?;
-    let node: Node = serde_json::from_str(&lab.kubectl_output(&["get", "node", NAME, "--output=json"])?)?;
-    let role = "node-role.kubernetes.io/control-plane";
-    assert_eq!(node.metadata.labels.unwrap_or_default().get(role).map(String::as_str), Some(""));
-    let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
-    assert!(taints.iter().any(|taint| taint.key == role && taint.effect == "NoSchedule"), "taints: {taints:?}");
-    Ok(())
-}
-
-fn etcd_has_two_votes(lab: &Lab, machine: &Machine<'_>) -> Result<(), Failed> {
-    let members = lab.etcd_members(machine.address())?;
-    let started: Vec<_> = members.iter().map(|member| (member.name.as_str(), member.is_learner)).collect();
-    assert_eq!(started, [("control-plane", false), (NAME, false)]);
-    assert_eq!(members[1].peer_urls, [format!("https://{}:2380", machine.address())]);
-    assert_eq!(lab.etcd_members(CONTROL_PLANE)?, members, "the two members see different members");
-    Ok(())
-}
-
-/// What is written through one API server is read through the other.
-fn serves_the_same_objects(lab: &Lab, machine: &Machine<'_>) -> Result<(), Failed> {
-    let server = format!("--server=https://{}:{API_PORT}", machine.address());
-    wait_until("the API server of the machine to be ready", Duration::from_mins(1), || {
-        let ready = lab.kubectl_output(&[&server, "get", "--raw", "/readyz"]);
-        ready.map(drop).map_err(|failure| failure.to_string())
-    })?;
-    assert_eq!(lab.kubectl_output(&[&server, "get", "--raw", "/healthz/etcd"])?, "ok");
-    let uid = "--output=jsonpath={.metadata.uid}";
-    let made = lab.kubectl_output(&[&server, "create", "configmap", "made-through-the-second", uid])?;
-    assert!(!made.is_empty(), "the object has no UID");
-    assert_eq!(lab.kubectl_output(&["get", "configmap", "made-through-the-second", uid])?, made);
-    Ok(())
-}
-
-/// The kubelet calls a static pod Ready when the probes that kubeadm wrote into its manifest have succeeded.
-fn runs_every_static_pod(lab: &Lab) -> Result<(), Failed> {
-    let pods =
-        ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|pod| format!("pod/{pod}-{NAME}"));
-    for state in ["create", "condition=Ready"] {
-        let wait = ["wait", &format!("--for={state}"), "--namespace=kube-system", "--timeout=60s"];
-        lab.kubectl_output(&[&wait[..], &pods.each_ref().map(String::as_str)].concat())?;
-    }
-    Ok(())
-}
-
-fn keeps_its_keys_to_root(machine: &Machine<'_>) -> Result<(), Failed> {
-    let files = control_plane_files(machine)?;
-    let mode = |path: &str| {
-        files.get(Path::new(path)).map(|permissions| (format!("{:o}", permissions.mode), permissions.owner))
-    };
-    let root = |mode: &str| Some((mode.to_owned(), (0, 0)));
-    assert_eq!(mode("/var/lib/etcd"), root("40700"));
-    for secret in ["ca.key", "sa.key", "front-proxy-ca.key", "etcd/ca.key", "apiserver.key", "etcd/peer.key"] {
-        assert_eq!(mode(&format!("/etc/kubernetes/pki/{secret}")), root("100600"), "{secret}");
-    }
-    for manifest in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
-        assert_eq!(mode(&format!("/etc/kubernetes/manifests/{manifest}.yaml")), root("100600"), "{manifest}");
-    }
+    is_a_sound_control_plane(lab, &machine)?;
+    assert_eq!(mode_of(&machine, "/var/lib/etcd")?.as_deref(), Some("40700"));
     Ok(())
 }

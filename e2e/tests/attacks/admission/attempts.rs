@@ -80,6 +80,7 @@ pub fn attempts() -> Result<Vec<Attempt>, Failed> {
     all.push(service_account_token());
     all.extend(finalizers());
     all.push(replacement());
+    all.push(control_plane());
     all.extend(tokens(
         "nodejoin-enrollment",
         &of(ENROLLER),
@@ -234,6 +235,23 @@ fn replacement() -> Attempt {
         body: json!({
             "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest", "metadata": {"name": "admission-replaces"},
             "spec": {"role": "Worker", "machine": {"publicKeyHash": PIN}, "replacesNodeUID": UID},
+        }),
+    }
+}
+
+fn control_plane() -> Attempt {
+    Attempt {
+        policy: "nodejoin-control-planes",
+        what: "having a certificate key sealed to a machine",
+        by: of(AUTHOR),
+        method: "POST",
+        path: REQUESTS.to_owned(),
+        body: json!({
+            "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest", "metadata": {"name": "admission-governs"},
+            "spec": {
+                "role": "ControlPlane", "machine": {"publicKeyHash": PIN},
+                "controlPlane": {"certificateKeySecret": "certificate-key"},
+            },
         }),
     }
 }

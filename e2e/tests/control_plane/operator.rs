@@ -1,0 +1,159 @@
+//! A request makes a machine a control plane.
+
+use join_e2e::components::{Components, KubernetesMinor};
+use join_e2e::lab::layout::CONTROL_PLANE;
+use join_e2e::lab::{Lab, Machine, own_name, wait_until};
+use join_e2e::operator::{NAMESPACE, Operator};
+use join_e2e::snapshot::control_plane_files;
+use join_e2e::suite::{attempt, binaries, keep_logs};
+use libtest_mimic::Failed;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+use super::sound::{NAME, is_a_sound_control_plane};
+
+/// The Secret with the certificate key.
+const SECRET: &str = "certificate-key";
+
+pub fn makes_a_second_control_plane() -> Result<(), Failed> {
+    let minor = KubernetesMinor::V1_37;
+    let lab = Lab::start(&own_name("t-cpo")?, minor, Components::build(minor)?)?;
+    let operator = Operator::install(&lab, binaries()?)?;
+    attempt(|| makes(&lab, &operator)).map_err(|message| {
+        let logs = keep_logs(&operator, "a_request_makes_a_second_control_plane");
+        format!("{message}\nlogs: {logs}").into()
+    })
+}
+
+fn makes(lab: &Lab, operator: &Operator<'_>) -> Result<(), Failed> {
+    operator.start_controller("controller", &[])?;
+    let machine = lab.add_control_plane_machine(NAME)?;
+    lab.add_etcd_pod_stub()?;
+    operator.install_agent(&machine, &operator.enroll()?)?;
+    let key = key_of(&machine)?;
+    operator.apply(&request(&key).to_string())?;
+
+    // Nothing is made before the certificate key is there, and what is missing is told.
+    wait_for_reason(operator, "CertificateKeyMissing")?;
+    assert_eq!(
+        operator.kubectl(&[
+            "get",
+            "secrets",
+            "--namespace=kube-system",
+            "--selector=app.kubernetes.io/managed-by=join-controller",
+            "--output=name"
+        ])?,
+        ""
+    );
+    // A key that is not the one with which the certificates were uploaded opens nothing.
+    operator.apply(&secret(&"0a".repeat(32)).to_string())?;
+    wait_for_reason(operator, "SharedCertificatesUnreadable")?;
+    let forgotten = lab.upload_certificates()?;
+    operator.kubectl(&["delete", "secret", "kubeadm-certs", "--namespace=kube-system"])?;
+    operator.apply(&secret(forgotten.expose_secret()).to_string())?;
+    wait_for_reason(operator, "SharedCertificatesMissing")?;
+
+    // Another key in the Secret is seen, and nobody has to ask for another try.
+    let certificate_key = lab.upload_certificates()?;
+    operator.apply(&secret(certificate_key.expose_secret()).to_string())?;
+    kill_the_agent_once_etcd_knows_the_machine(lab, &machine)?;
+    operator.kubectl(&["wait", "--for=condition=Ready", &format!("njr/{NAME}"), "--timeout=180s"])?;
+    is_a_sound_control_plane(lab, &machine)?;
+    has_a_serving_certificate(operator)?;
+    keeps_the_certificate_key_to_itself(operator, &machine, certificate_key.expose_secret())?;
+    a_reset_takes_it_out_again(lab, operator, &machine)
+}
+
+fn has_a_serving_certificate(operator: &Operator<'_>) -> Result<(), Failed> {
+    let condition = "--for=condition=ServingCertificateIssued";
+    operator.kubectl(&["wait", condition, &format!("njr/{NAME}"), "--timeout=60s"])?;
+    Ok(())
+}
+
+/// etcd has one member afterwards, the cluster works without the machine, and nothing of the join is left on it.
+fn a_reset_takes_it_out_again(lab: &Lab, operator: &Operator<'_>, machine: &Machine<'_>) -> Result<(), Failed> {
+    machine.run(&["join-agent", "reset", "--yes"])?;
+    let members = lab.etcd_members(CONTROL_PLANE)?;
+    assert_eq!(members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["control-plane"]);
+    operator.kubectl(&["delete", "node", NAME])?;
+    let left = control_plane_files(machine)?;
+    let left: Vec<_> = left.keys().filter(|path| path.extension().is_some_and(|kind| kind != "log")).collect();
+    assert_eq!(left, [Path::new("/etc/kubernetes/audit-policy.yaml")]);
+    Ok(())
+}
+
+/// The machine goes on from there, and no second member is made of it.
+fn kill_the_agent_once_etcd_knows_the_machine(lab: &Lab, machine: &Machine<'_>) -> Result<(), Failed> {
+    wait_until("etcd to know the machine", Duration::from_mins(1), || {
+        let members = lab.etcd_members(CONTROL_PLANE).map_err(|failure| failure.to_string())?;
+        if members.len() == 2 { Ok(()) } else { Err(format!("{members:?}")) }
+    })?;
+    machine.run(&["systemctl", "kill", "--signal=KILL", "join-agent.service"])?;
+    Ok(())
+}
+
+fn request(key: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest", "metadata": {"name": NAME},
+        "spec": {
+            "role": "ControlPlane",
+            "machine": {"publicKeyHash": key},
+            "controlPlane": {"certificateKeySecret": SECRET},
+        },
+    })
+}
+
+fn secret(key: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": NAMESPACE},
+        "stringData": {"certificateKey": key},
+    })
+}
+
+/// The key of the machine, as its agent tells it.
+fn key_of(machine: &Machine<'_>) -> Result<String, Failed> {
+    let key = wait_until("the agent to tell the machine's key", Duration::from_mins(1), || {
+        let printed = machine.run(&["join-agent", "status", "--output=json"]).map_err(|failure| failure.to_string())?;
+        let status: serde_json::Value = serde_json::from_str(&printed.stdout).map_err(|failure| failure.to_string())?;
+        status["publicKeyHash"].as_str().map(str::to_owned).ok_or_else(|| printed.stdout.clone())
+    })?;
+    Ok(key)
+}
+
+fn wait_for_reason(operator: &Operator<'_>, reason: &str) -> Result<(), Failed> {
+    let path = r#"{.status.conditions[?(@.type=="Ready")].reason}"#;
+    let wait = format!("--for=jsonpath={path}={reason}");
+    operator.kubectl(&["wait", &wait, &format!("njr/{NAME}"), "--timeout=60s"])?;
+    Ok(())
+}
+
+/// The certificate key stands in the Secret alone: not in the request, and not on the machine.
+fn keeps_the_certificate_key_to_itself(
+    operator: &Operator<'_>,
+    machine: &Machine<'_>,
+    key: &str,
+) -> Result<(), Failed> {
+    let request = operator.kubectl(&["get", "njr", NAME, "--output=yaml"])?;
+    let events = operator.kubectl(&["get", "events", "--all-namespaces", "--output=yaml"])?;
+    let journal = machine.journal("join-agent.service")?;
+    for (place, text) in [("the request", &request), ("the events", &events), ("the agent's log", &journal)] {
+        assert!(!text.contains(key), "{place} has the certificate key");
+    }
+    // By file, since an argument could be read by everybody on the machine.
+    let file = machine.path("/run/certificate-key")?;
+    std::fs::write(&file, key)?;
+    let search = [
+        "grep",
+        "--recursive",
+        "--files-with-matches",
+        "--file=/run/certificate-key",
+        "/etc",
+        "/var/lib/join-agent",
+        "/run/join-agent",
+    ];
+    let found = machine.command(search[0])?.args(&search[1..]).output()?;
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "files on the machine have the certificate key");
+    Ok(())
+}

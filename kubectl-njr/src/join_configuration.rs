@@ -141,6 +141,7 @@ fn not_taken(file: &JoinConfiguration) -> Vec<&str> {
         ("skipPhases", !file.skip_phases.is_empty()),
         ("patches", file.patches.is_some()),
         ("timeouts", !file.timeouts.is_empty()),
+        ("controlPlane.certificateKey", file.control_plane.as_ref().is_some_and(|own| own.has_certificate_key)),
         ("nodeRegistration.imagePullPolicy", node.image_pull_policy.is_some()),
         ("nodeRegistration.imagePullSerial", node.image_pull_serial.is_some()),
     ];

@@ -48,7 +48,7 @@ fn a_control_plane_is_one() {
 
 #[rstest]
 #[case(WORKER, &["timeouts", "nodeRegistration.imagePullPolicy", "nodeRegistration.imagePullSerial"])]
-#[case(CONTROL_PLANE, &["dryRun", "skipPhases", "patches"])]
+#[case(CONTROL_PLANE, &["dryRun", "skipPhases", "patches", "controlPlane.certificateKey"])]
 #[case(DOCUMENTS, &["KubeletConfiguration", "KubeProxyConfiguration"])]
 fn what_no_request_can_say_is_named(#[case] text: &str, #[case] expected: &[&str]) {
     assert_eq!(not_taken(&parse(Path::new("join.yaml"), text).unwrap()), expected);

@@ -172,14 +172,15 @@ pub struct Taint {
     pub effect: String,
 }
 
-/// What only a control plane has. The key of the uploaded certificates is left out: nothing here uses it, and it is a
-/// secret.
+/// What only a control plane has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ControlPlane {
     /// The address that its API server advertises.
     pub advertise_address: Option<IpAddr>,
     /// The port that its API server listens on.
     pub bind_port: Option<u16>,
+    /// Whether there is a key to the shared certificates. It is a secret, and not kept: nothing takes it from a file.
+    pub has_certificate_key: bool,
 }
 
 impl NodeRegistration {

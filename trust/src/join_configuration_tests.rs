@@ -129,7 +129,11 @@ fn a_control_plane_is_read_without_its_key() {
     );
     let read = JoinConfiguration::parse(&format!("{FULL}{stanza}")).unwrap();
     assert!(!format!("{read:?}").contains(&key));
-    let expected = ControlPlane { advertise_address: Some("192.0.2.9".parse().unwrap()), bind_port: Some(7443) };
+    let expected = ControlPlane {
+        advertise_address: Some("192.0.2.9".parse().unwrap()),
+        bind_port: Some(7443),
+        has_certificate_key: true,
+    };
     assert_eq!(read.control_plane, Some(expected));
 }
 

@@ -44,7 +44,8 @@ fn refusal(file: &JoinConfiguration) -> Option<(&'static str, String)> {
     let refusals = [
         file.control_plane.is_some().then_some((
             "controlPlane",
-            "asks for a control plane, and the agent joins workers; join control planes with kubeadm",
+            "asks for a control plane, which the request does: take it out of the file, and give the request role ControlPlane \
+             (docs/control-planes.md)",
         )),
         file.dry_run.then_some(("dryRun", "is true, and the agent would join; `join-agent check` changes nothing")),
         (!file.skip_phases.is_empty())

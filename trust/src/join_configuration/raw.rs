@@ -104,8 +104,7 @@ pub(super) struct RawControlPlane {
     #[serde(rename = "localAPIEndpoint")]
     local_api_endpoint: Option<RawLocalEndpoint>,
     /// A secret, which is not kept.
-    #[serde(rename = "certificateKey")]
-    _certificate_key: Option<IgnoredAny>,
+    certificate_key: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize, Default)]
@@ -127,7 +126,11 @@ impl RawControlPlane {
             let field = "controlPlane.localAPIEndpoint.bindPort";
             u16::try_from(port).map_err(|_| wrong(field, &format!("is {port}, expected a port of 1 to 65535")))
         });
-        Ok(ControlPlane { advertise_address: address.transpose()?, bind_port: port.transpose()? })
+        Ok(ControlPlane {
+            advertise_address: address.transpose()?,
+            bind_port: port.transpose()?,
+            has_certificate_key: self.certificate_key.is_some(),
+        })
     }
 }
 

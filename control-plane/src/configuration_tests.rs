@@ -8,7 +8,7 @@ fn parse(text: &str) -> Result<ClusterConfiguration, ConfigurationError> {
     ClusterConfiguration::parse(&format!("{HEAD}{SMALLEST}{text}"))
 }
 
-/// As kubeadm 1.37.2 uploads it after an init with nothing but a controlPlaneEndpoint.
+/// What kubeadm 1.37.2 writes after an init with nothing but a controlPlaneEndpoint, put together from its defaults.
 const UPLOADED: &str = "\
 apiServer: {}
 apiVersion: kubeadm.k8s.io/v1beta4

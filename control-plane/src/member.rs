@@ -22,7 +22,7 @@ impl Member {
     /// etcd's port for clients.
     pub const ETCD_CLIENT_PORT: u16 = 2379;
     /// etcd's port for its other members.
-    const ETCD_PEER_PORT: u16 = 2380;
+    pub const ETCD_PEER_PORT: u16 = 2380;
 
     /// The URL of its own API server.
     pub fn api_server_url(&self) -> String {

@@ -13,7 +13,6 @@ use join_crds::{AgentStep, NodeJoinRequest};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use tokio::sync::Mutex;
 
 use crate::atomic_file::is_full;
 use crate::checks::beforehand::Keeper;
@@ -325,9 +324,9 @@ impl Service {
         }
         self.status.say(LocalStep::Joining, "joining etcd, and starting the control plane");
         journal.step(JoinStep::StartControlPlane, &membership.request_uid)?;
-        let reporter = Mutex::new(self.reporter(membership).await);
-        let report = async |step: AgentStep, reason: Reason, message: &str| {
-            if let Some(reporter) = reporter.lock().await.as_mut() {
+        let mut reporter = self.reporter(membership).await;
+        let mut report = async |step: AgentStep, reason: Reason, message: &str| {
+            if let Some(reporter) = reporter.as_mut() {
                 reporter.step_because(step, Some(reason), Some(message)).await;
             }
         };

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use join_checks::Finding;
+use join_control_plane::Member;
 
 use super::basics::take_port;
 use super::catalogue::Kind;
@@ -27,8 +28,8 @@ const NOT_SEEN: &str = "the machine was not looked at";
 const KUBELET: u16 = 10250;
 const SCHEDULER: u16 = 10259;
 const CONTROLLER_MANAGER: u16 = 10257;
-const ETCD_CLIENT: u16 = 2379;
-const ETCD_PEER: u16 = 2380;
+const ETCD_CLIENT: u16 = Member::ETCD_CLIENT_PORT;
+const ETCD_PEER: u16 = Member::ETCD_PEER_PORT;
 
 /// The control plane that a machine is to become, as far as the machine has to have room for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

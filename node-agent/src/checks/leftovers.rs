@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use join_checks::Finding;
+use join_control_plane::manifests::MANIFESTS_FOLDER;
 use join_trust::ca_bundle::CaBundle;
 use join_trust::pin::PublicKeyPin;
 
@@ -15,8 +16,6 @@ use crate::files;
 
 /// A kubeconfig with a token, which kubeadm leaves when it is interrupted.
 const BOOTSTRAP_CONF_PATH: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
-/// Where the kubelet looks for static pods.
-const MANIFESTS_FOLDER: &str = "/etc/kubernetes/manifests";
 /// The static pods of a control plane, as kubeadm names their files, and the check of each where the machine becomes one.
 const CONTROL_PLANE: [(&str, Kind); 4] = [
     ("kube-apiserver.yaml", API_SERVER_MANIFEST),

@@ -14,7 +14,6 @@ use join_trust::names::NodeName;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client};
-use secrecy::SecretString;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -22,7 +21,7 @@ use super::Error;
 use super::prepare::own_endpoint;
 use crate::connection::call;
 use crate::discovery;
-use crate::etcd::{Membership, Own};
+use crate::etcd::{Credentials, Membership, Own};
 use crate::journal::{ETCD_FOLDER, EtcdMember, Journal};
 use crate::kubelet::Trouble;
 use crate::member::ControlPlane;
@@ -51,7 +50,7 @@ pub struct Started<'a> {
 ///
 /// # Errors
 /// When etcd does not take the machine, or a part does not become healthy in time.
-pub async fn start(machine: &Started<'_>, journal: &mut Journal, tell: impl AsyncFn(&Trouble)) -> Result<(), Error> {
+pub async fn start(machine: &Started<'_>, journal: &mut Journal, tell: impl AsyncFnMut(&Trouble)) -> Result<(), Error> {
     let member = Member {
         node_name: machine.node_name.clone(),
         advertise_address: machine.control_plane.advertise_address,
@@ -120,15 +119,9 @@ async fn join_etcd(
     let deadline = Instant::now() + ETCD_TIMEOUT;
     let peer_url = member.etcd_peer_url();
     let endpoints = etcd_endpoints(client, member).await?;
-    let folder = Path::new(&configuration.certificates_dir).join("etcd");
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read_to_string(&path)
-            .map(Zeroizing::new)
-            .map_err(|error| Error::Written { path: path.display().to_string(), reason: error.to_string() })
-    };
-    let (ca, certificate, key) = (read("ca.crt")?, read("healthcheck-client.crt")?, read("healthcheck-client.key")?);
-    let key = SecretString::from(key.as_str().to_owned());
+    let folder = format!("{}/etcd", configuration.certificates_dir);
+    let Credentials { ca, certificate, key } = Credentials::read(&folder, |path| path.into())
+        .map_err(|(path, error)| Error::Written { path, reason: error.to_string() })?;
     let mut etcd = Membership::connect(&endpoints, ca.as_bytes(), certificate.as_bytes(), &key, deadline).await?;
     let own = Own { name: member.node_name.as_str(), peer_url: &peer_url, data_folder: Path::new(ETCD_FOLDER) };
     // Before etcd knows of the machine: a reset has to take it out again.
@@ -174,7 +167,7 @@ async fn wait_until_ready(
     client: &Client,
     member: &Member,
     with_etcd: bool,
-    tell: impl AsyncFn(&Trouble),
+    mut tell: impl AsyncFnMut(&Trouble),
 ) -> Result<(), Error> {
     let began = Instant::now();
     let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");

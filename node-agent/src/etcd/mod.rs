@@ -26,6 +26,7 @@
 //! - A member whose voting fails is waited for until the caller's deadline, not for a number of tries.
 
 mod client;
+mod credentials;
 mod decision;
 mod error;
 mod messages;
@@ -39,6 +40,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use self::client::{Client, Endpoint, Trouble};
+pub use self::credentials::{CLIENT_CRT, Credentials};
 use self::decision::{Data, Progress, Step};
 pub use self::decision::{InitialCluster, Own, Which};
 pub use self::error::{Cause, Error, Failure, Refusal};

@@ -459,10 +459,8 @@ async fn start_control_plane(
     machine.status.say(LocalStep::Joining, message);
     journal.step(JoinStep::StartControlPlane, request.uid())?;
     reporter.step(AgentStep::StartingControlPlane).await;
-    let reporter = tokio::sync::Mutex::new(reporter);
     let tell = async |trouble: &kubelet::Trouble| {
         machine.status.say_because(LocalStep::Joining, Some(trouble.reason), &trouble.message);
-        let mut reporter = reporter.lock().await;
         reporter.step_because(AgentStep::StartingControlPlane, Some(trouble.reason), Some(&trouble.message)).await;
     };
     let started = control_plane::Started { node_name: machine.node_name, control_plane: own };

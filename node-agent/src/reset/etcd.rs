@@ -7,18 +7,14 @@ use std::time::Duration;
 
 use http::Uri;
 use join_control_plane::Member;
-use secrecy::SecretString;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
-use super::plan::{ETCD_CLIENT_CRT, Leaving};
-use crate::etcd::{self, Membership, Which};
+use super::plan::Leaving;
+use crate::etcd::{self, Credentials, Membership, Which};
 use crate::journal::{EtcdMember, Root};
 
 /// How long etcd may take to answer, and then to remove the member; kubeadm's `EtcdAPICall`.
 const TIMEOUT: Duration = Duration::from_mins(2);
-/// The key of [`ETCD_CLIENT_CRT`].
-const ETCD_CLIENT_KEY: &str = "healthcheck-client.key";
 
 /// The machine's member stays in etcd.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +60,8 @@ fn way_on(error: &etcd::Error) -> &'static str {
 /// Removes the member; that it is gone already is as good.
 pub async fn leave(root: &Root, leaving: &Leaving) -> Result<(), Error> {
     let Leaving { member, certificates } = leaving;
-    let read = |name: &str| {
-        let path = format!("{certificates}/{name}");
-        let text = std::fs::read_to_string(root.place(&path)).map(Zeroizing::new);
-        text.map_err(|source| Error::Certificate { path, peer_url: member.peer_url.clone(), source })
-    };
-    let (ca, certificate, key) = (read("ca.crt")?, read(ETCD_CLIENT_CRT)?, read(ETCD_CLIENT_KEY)?);
-    let key = SecretString::from(key.as_str());
+    let Credentials { ca, certificate, key } = Credentials::read(certificates, |path| root.place(path))
+        .map_err(|(path, source)| Error::Certificate { path, peer_url: member.peer_url.clone(), source })?;
     let asked = asked(member);
     let deadline = Instant::now() + TIMEOUT;
     let left = async {

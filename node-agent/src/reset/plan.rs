@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use crate::etcd::CLIENT_CRT;
 use crate::files::KUBELET_CONF;
 use crate::journal::{Before, ETCD_FOLDER, EtcdMember, KUBELET_FOLDER, State, UnitState};
 use crate::kubelet::UNIT;
@@ -192,15 +193,13 @@ fn quiet(plan: &mut Plan, observed: &Observed, journal: Option<&State>, wishes: 
     }
 }
 
-/// The certificate of a client of etcd that a join writes, below kubeadm's `certificatesDir`.
-pub const ETCD_CLIENT_CRT: &str = "healthcheck-client.crt";
-/// Where it is with kubeadm's default.
+/// Where a join writes them with kubeadm's default of `certificatesDir`.
 const ETCD_CERTIFICATES: &str = "/etc/kubernetes/pki/etcd";
 
 /// Where the join has written etcd's certificates.
 fn etcd_certificates(journal: &State) -> String {
     let mut noted = journal.before.keys().map(Path::new);
-    let found = noted.find(|path| path.ends_with(Path::new("etcd").join(ETCD_CLIENT_CRT))).and_then(Path::parent);
+    let found = noted.find(|path| path.ends_with(Path::new("etcd").join(CLIENT_CRT))).and_then(Path::parent);
     found.map_or_else(|| ETCD_CERTIFICATES.to_owned(), |folder| folder.display().to_string())
 }
 

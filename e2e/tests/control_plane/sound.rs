@@ -63,12 +63,15 @@ fn serves_the_same_objects(lab: &Lab, machine: &Machine<'_>) -> Result<(), Faile
 }
 
 /// The kubelet calls a static pod Ready when the probes that kubeadm wrote into its manifest have succeeded.
+///
+/// Each pod is waited for by itself: asked for several objects of which more than one is not there yet,
+/// `kubectl wait --for=create` ends at once instead of waiting.
 fn runs_every_static_pod(lab: &Lab) -> Result<(), Failed> {
-    let pods =
-        ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|pod| format!("pod/{pod}-{NAME}"));
-    for state in ["create", "condition=Ready"] {
-        let wait = ["wait", &format!("--for={state}"), "--namespace=kube-system", "--timeout=60s"];
-        lab.kubectl_output(&[&wait[..], &pods.each_ref().map(String::as_str)].concat())?;
+    for pod in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+        for state in ["create", "condition=Ready"] {
+            let (state, pod) = (format!("--for={state}"), format!("pod/{pod}-{NAME}"));
+            lab.kubectl_output(&["wait", &state, &pod, "--namespace=kube-system", "--timeout=180s"])?;
+        }
     }
     Ok(())
 }

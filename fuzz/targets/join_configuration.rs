@@ -70,6 +70,10 @@ fn is_the_same_join(configuration: &Configuration, file: &JoinConfiguration) {
             assert_eq!(path, Path::new(named));
             assert_eq!(file.tls_bootstrap_token, None, "the file's user is used");
         }
+        (Discovery::Url(url), kubeadm::Discovery::Url(named)) => {
+            assert_eq!((url.server(), url.path_and_query()), (named.server(), named.path_and_query()));
+            assert_eq!(file.tls_bootstrap_token, None, "the file's user is used");
+        }
         _ => panic!("something else is trusted than what the file says"),
     }
 }

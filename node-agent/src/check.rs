@@ -4,14 +4,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use join_checks::{Finding, Report};
+use join_trust::ca_bundle::{CaBundle, CaTrust};
+use join_trust::endpoint::Endpoint;
+use join_trust::kubeconfig_url::KubeconfigUrl;
 
 use crate::checks::beforehand::Beforehand;
-use crate::checks::catalogue::CONFIGURATION;
+use crate::checks::catalogue::{CONFIGURATION, DISCOVERY_FILE};
 use crate::checks::health::Health;
 use crate::checks::reach::{self, Proof};
 use crate::checks::{self, Authorities, Expected, Place, kernel, name};
 use crate::config::{self, Configuration, DEFAULT_PATH, Discovery, Surroundings};
-use crate::discovery;
+use crate::discovery::{self, Origin};
 use crate::identity::Identity;
 use crate::kubelet::Systemd;
 use crate::member::{self, Membership};
@@ -76,20 +79,20 @@ async fn before(
 ) -> Report {
     let own_name = hostname.trim().to_lowercase();
     let node_name = configuration.map_or(own_name.as_str(), |configuration| configuration.node_name.as_str());
-    let (systemd, version, kernel, resolved, reach) = tokio::join!(
+    let (systemd, version, kernel, resolved, way) = tokio::join!(
         Systemd::connect(),
         host::kubelet_version(),
         tokio::task::spawn_blocking(kernel::observe),
         name::look_up(node_name),
-        reach(configuration),
+        way(configuration),
     );
-    let authorities = authorities(configuration, reach.as_ref());
+    let authorities = authorities(configuration, way.reach.as_ref());
     let none = Vec::new();
     let expected = Expected {
         node_name: Some(node_name),
         machine_key: configuration.and_then(|configuration| Identity::existing_pin(&configuration.state_directory)),
         authorities,
-        endpoint: configuration.map(endpoint),
+        endpoint: way.endpoint.as_ref(),
         node_addresses: configuration.map_or(&none, |configuration| &configuration.node_addresses),
         ..Expected::default()
     };
@@ -99,39 +102,64 @@ async fn before(
         systemd: systemd.as_ref().map_err(ToString::to_string),
         hostname,
     };
-    let beforehand = Beforehand { kernel: kernel.ok(), name: Some(resolved), reach: reach.clone() };
+    let beforehand = Beforehand { kernel: kernel.ok(), name: Some(resolved), reach: way.reach.clone() };
     let facts = checks::observe(place, &expected, beforehand).await;
     let mut report = checks::judge(&facts, &expected, question.ignore);
-    report.checks.insert(0, told);
+    report.checks.extend([told].into_iter().chain(way.fetched));
     checks::waived(report.checks, question.ignore)
 }
 
-fn endpoint(configuration: &Configuration) -> &join_trust::endpoint::Endpoint {
-    match &configuration.discovery {
-        Discovery::Token { endpoint, .. } => endpoint,
-        Discovery::File { kubeconfig, .. } => &kubeconfig.endpoint,
+/// The way to the API server, as discovery will go it.
+#[derive(Default)]
+struct Way {
+    /// Where the API server is, if that is known.
+    endpoint: Option<Endpoint>,
+    /// What was seen on the way to it.
+    reach: Option<reach::Facts>,
+    /// What came of fetching the discovery file, if it is elsewhere.
+    fetched: Option<Finding>,
+}
+
+async fn way(configuration: Option<&Configuration>) -> Way {
+    match configuration.map(|configuration| &configuration.discovery) {
+        None => Way::default(),
+        Some(Discovery::Token { endpoint, token, trust, .. }) => {
+            let reach = reach::observe(endpoint, Proof::Token(token, trust)).await;
+            Way { endpoint: Some(endpoint.clone()), reach: Some(reach), fetched: None }
+        }
+        Some(Discovery::File { path, kubeconfig }) => {
+            let reach = match discovery::authorities_of_file(Origin::Path(path), kubeconfig) {
+                Ok(ca) => by_authorities(&kubeconfig.endpoint, ca).await,
+                Err(error) => reach::Facts::without_authorities(&error.to_string()),
+            };
+            Way { endpoint: Some(kubeconfig.endpoint.clone()), reach: Some(reach), fetched: None }
+        }
+        Some(Discovery::Url(url)) => way_by_url(url).await,
     }
 }
 
-/// The way to the API server, as discovery will go it.
-async fn reach(configuration: Option<&Configuration>) -> Option<reach::Facts> {
-    match &configuration?.discovery {
-        Discovery::Token { endpoint, token, trust, .. } => {
-            Some(reach::observe(endpoint, Proof::Token(token, trust)).await)
-        }
-        Discovery::File { path, kubeconfig } => {
-            let ca = discovery::authorities_of_file(path, kubeconfig);
-            Some(match ca {
-                Ok(ca) => reach::observe(&kubeconfig.endpoint, Proof::Authorities(&ca)).await.with_authorities(ca),
-                Err(error) => reach::Facts::without_authorities(&error.to_string()),
-            })
+/// The discovery file comes first: without it nobody knows where the API server is.
+async fn way_by_url(url: &KubeconfigUrl) -> Way {
+    let fetched = discovery::fetch_file(url).await.and_then(|file| discovery::client_of_file(Origin::Url(url), &file));
+    match fetched {
+        Ok((cluster, _)) => Way {
+            fetched: Some(DISCOVERY_FILE.passed(format!("{url} names the API server {}", cluster.endpoint))),
+            reach: Some(by_authorities(&cluster.endpoint, cluster.ca).await),
+            endpoint: Some(cluster.endpoint),
+        },
+        Err(error) => {
+            let finding = DISCOVERY_FILE.failed_with(error.to_string(), error.reason().next_step());
+            Way { fetched: Some(finding), ..Way::default() }
         }
     }
+}
+
+async fn by_authorities(endpoint: &Endpoint, ca: CaBundle) -> reach::Facts {
+    reach::observe(endpoint, Proof::Authorities(&ca)).await.with_authorities(ca)
 }
 
 /// What is known of the cluster's authorities: all, where the way to the API server was gone to its end.
 fn authorities<'a>(configuration: Option<&'a Configuration>, reach: Option<&'a reach::Facts>) -> Authorities<'a> {
-    use join_trust::ca_bundle::CaTrust;
     if let Some(ca) = reach.and_then(|reach| reach.authorities.as_ref()) {
         return Authorities::Known(ca);
     }

@@ -12,6 +12,7 @@ use join_trust::ca_bundle::CaTrust;
 use join_trust::endpoint::Endpoint;
 use join_trust::join_configuration::JoinConfigurationError;
 use join_trust::kubeconfig::DiscoveryFile;
+use join_trust::kubeconfig_url::{KubeconfigLocation, KubeconfigUrl};
 use join_trust::names::NodeName;
 use join_trust::pin::PinSet;
 use join_trust::token::{BootstrapToken, redacted};
@@ -26,8 +27,11 @@ mod join_configuration;
 pub const DEFAULT_PATH: &str = "/etc/join-agent/config.yaml";
 /// Where the agent keeps its state unless the file says otherwise.
 pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/join-agent";
-/// A configuration is a few hundred bytes; a file that is larger than this is something else.
-const MAX_BYTES: u64 = 64 * 1024;
+/// A configuration or a discovery file has some kilobytes at most; a file that is larger than this is something else.
+pub(crate) const MAX_BYTES: u64 = 64 * 1024;
+
+/// The field that says where a discovery file is.
+const KUBE_CONFIG_PATH: &str = "discovery.file.kubeConfigPath";
 
 /// The configuration cannot be used. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +126,8 @@ pub enum Discovery {
         /// Its content.
         kubeconfig: Box<DiscoveryFile>,
     },
+    /// By a kubeconfig that a web server has. It is fetched each time, since the server may be down, and the file another.
+    Url(KubeconfigUrl),
 }
 
 #[derive(Deserialize)]
@@ -159,7 +165,7 @@ struct RawToken {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RawFile {
-    kube_config_path: PathBuf,
+    kube_config_path: Zeroizing<String>,
 }
 
 /// What the command line adds to the file.
@@ -245,7 +251,11 @@ fn build(
         .collect();
     let discovery = match (raw.discovery.bootstrap_token, raw.discovery.file) {
         (Some(token), None) => token_discovery(path, token, surroundings, read)?,
-        (None, Some(file)) => file_discovery(path, file.kube_config_path, read)?,
+        (None, Some(file)) => match KubeconfigLocation::parse(&file.kube_config_path) {
+            Ok(KubeconfigLocation::Path(file)) => file_discovery(path, PathBuf::from(file), read)?,
+            Ok(KubeconfigLocation::Url(url)) => Discovery::Url(url),
+            Err(error) => return Err(wrong(KUBE_CONFIG_PATH, &error.to_string())),
+        },
         _ => return Err(wrong("discovery", "expected exactly one of bootstrapToken and file")),
     };
     Ok(Configuration {
@@ -301,7 +311,7 @@ fn trust(path: &Path, pins: PinSet, skip: bool, surroundings: &Surroundings) -> 
 
 fn file_discovery(path: &Path, file: PathBuf, read: &ReadFile<'_>) -> Result<Discovery, Error> {
     let kubeconfig = DiscoveryFile::parse(&read(&file)?)
-        .map_err(|error| wrong(path, "discovery.file.kubeConfigPath", &format!("{}: {error}", file.display())))?;
+        .map_err(|error| wrong(path, KUBE_CONFIG_PATH, &format!("{}: {error}", file.display())))?;
     Ok(Discovery::File { path: file, kubeconfig: Box::new(kubeconfig) })
 }
 

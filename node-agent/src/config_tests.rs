@@ -99,6 +99,31 @@ fn mistakes_name_the_field_and_never_the_secret() {
     }
 }
 
+/// Nothing is fetched yet: the web server may be down.
+#[test]
+fn a_discovery_file_may_be_elsewhere() {
+    let with = |place: &str| {
+        let head = "apiVersion: agent.nodejoin.dev/v1alpha1\nkind: AgentConfiguration\n";
+        load(&format!("{head}discovery: {{file: {{kubeConfigPath: '{place}'}}}}\n"))
+    };
+    let configuration = with("https://files.invalid/d.conf?key=s3cret").unwrap();
+    let Discovery::Url(url) = &configuration.discovery else { panic!("another kind of discovery: {configuration:?}") };
+    assert_eq!(url.to_string(), "https://files.invalid:443/d.conf");
+    assert!(!format!("{configuration:?}").contains("s3cret"), "{configuration:?}");
+    for (place, expected) in [
+        ("http://files.invalid/d.conf?key=s3cret", "is a URL with the scheme \"http\", expected https"),
+        ("https://root:s3cret@files.invalid/d.conf", "is a URL with a user name or a password in it"),
+        ("https://files.invalid/d.conf#s3cret", "is a URL with a fragment"),
+        (&format!("abcdef.{SECRET}://files.invalid/"), "is a URL with the scheme"),
+        ("/nonexistent/d.conf", "failed to read /nonexistent/d.conf"),
+        ("file:///nonexistent/d.conf", "failed to read /nonexistent/d.conf"),
+    ] {
+        let error = with(place).unwrap_err().to_string();
+        assert!(error.contains(expected), "expected {expected:?} in: {error}");
+        assert!(!error.contains("s3cret") && !error.contains(SECRET), "a secret is in: {error}");
+    }
+}
+
 #[test]
 fn a_file_that_others_can_read_is_refused_with_its_remedy() {
     let file = file(&good(), 0o640);

@@ -1,6 +1,5 @@
 //! API clients of the agent: whom they talk to, whom they trust, and as whom.
 
-use std::error::Error as _;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -29,8 +28,8 @@ use zeroize::Zeroizing;
 
 use crate::tls::{self, Believed, Shown};
 
-/// How this program names itself to the API server, for its audit log.
-const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));
+/// How this program names itself to servers, for the API server's audit log.
+pub(crate) const USER_AGENT: &str = concat!("join-agent/", env!("CARGO_PKG_VERSION"));
 /// How long a connection may take to be established.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// After how much silence the other side's system is asked whether the connection still is, and how often it is then asked
@@ -125,14 +124,7 @@ fn client_of(
     let mut config = Config::new(url);
     config.headers.push((header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));
     config.headers.extend(authorization.map(|value| (header::AUTHORIZATION, value)));
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_keepalive(Some(KEEPALIVE));
-    tcp.set_keepalive_interval(Some(KEEPALIVE));
-    tcp.set_keepalive_retries(Some(KEEPALIVE_QUESTIONS));
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-    let mut connector = TimeoutConnector::new(https);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let mut connector = connector(tls);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
     let http: hyper_util::client::legacy::Client<_, Body> =
@@ -144,6 +136,19 @@ fn client_of(
         .map_err(tower::BoxError::from)
         .service(http);
     Ok(Client::new(service, config.default_namespace))
+}
+
+/// What makes connections, and gives one up that takes too long. No proxy is asked.
+pub(crate) fn connector(tls: rustls::ClientConfig) -> TimeoutConnector<HttpsConnector<HttpConnector>> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_QUESTIONS));
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    let mut connector = TimeoutConnector::new(https);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector
 }
 
 /// A call that failed: what was tried, what was seen, and why; the reason says what to do.
@@ -255,12 +260,12 @@ pub fn explain(tried: &str, error: &kube::Error) -> CallError {
 }
 
 /// What a server said, as one line of a length that a person reads; it may be anybody's.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(MAX_SEEN).collect()
 }
 
 /// Tells apart what can go wrong before an answer comes, by the types of the causes: connection, TLS, HTTP.
-fn transport(error: &kube::Error) -> (Reason, String) {
+pub(crate) fn transport(error: &dyn std::error::Error) -> (Reason, String) {
     let seen = innermost(error);
     let mut reason = Reason::ConnectionFailed;
     let mut source = error.source();

@@ -2,11 +2,10 @@
 //!
 //! With a token: cluster-info is fetched anonymously from a server that cannot be verified yet; the token's signature
 //! and a pinned certificate authority make it true; then it is fetched again over verified TLS and must be the same.
-//! With a file: the file was brought here by somebody who is trusted, so its certificate authority is.
+//! With a file: the file was brought here by somebody who is trusted, or fetched from a web server that is, so its
+//! certificate authority is trusted too.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use join_checks::clock::Skew;
@@ -15,23 +14,25 @@ use join_trust::ca_bundle::{CaBundle, CaBundleError, CaTrust};
 use join_trust::cluster_info::{self, ClusterInfo, ClusterInfoError};
 use join_trust::endpoint::Endpoint;
 use join_trust::jws::JwsError;
-use join_trust::kubeconfig::{Credentials, DiscoveryFile, Material};
 use join_trust::token::{BootstrapToken, TokenId};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
 use crate::checks::name;
 use crate::config::Discovery;
 use crate::connection::{self, Answer, As, CallError, Server, SetupError};
 
+mod file;
+mod web;
+
+pub use file::{Origin, authorities_of_file, client_of_file};
+pub use web::fetch_file;
+
 /// A cluster-info of a thousand tokens has 150 KiB; the API server itself takes no object of more than about 1.5 MiB.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
 /// How long the API server's name may take to be found.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest file of a key, a certificate or a token.
-const MAX_FILE: u64 = 64 * 1024;
 
 /// Discovery did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +85,22 @@ pub enum Error {
         /// What was expected.
         reason: String,
     },
+    /// The discovery file could not be had from where it is.
+    #[error("fetching the discovery file {url} failed: {seen}")]
+    NotFetched {
+        /// Its URL without the query.
+        url: String,
+        /// What was seen.
+        seen: String,
+    },
+    /// What the URL of the discovery file answered with leads nowhere.
+    #[error("the discovery file that {url} answers with: {reason}")]
+    Unusable {
+        /// Its URL without the query.
+        url: String,
+        /// What was expected.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -94,7 +111,12 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Call(error) => error.temporary,
-            Self::Untrue { .. } | Self::TokenRefused { .. } | Self::NotSigned { .. } | Self::Clock { .. } => true,
+            Self::Untrue { .. }
+            | Self::TokenRefused { .. }
+            | Self::NotSigned { .. }
+            | Self::Clock { .. }
+            | Self::NotFetched { .. }
+            | Self::Unusable { .. } => true,
             Self::Setup(_) | Self::File { .. } => false,
         }
     }
@@ -117,6 +139,8 @@ impl Error {
                 | ClusterInfoError::Changed
                 | ClusterInfoError::Render => Reason::ClusterInfoUnusable,
             },
+            Self::NotFetched { .. } => Reason::DiscoveryFileNotFetched,
+            Self::Unusable { .. } => Reason::DiscoveryFileUnusable,
             Self::Setup(_) | Self::File { .. } => Reason::AgentFailed,
         }
     }
@@ -145,7 +169,8 @@ pub struct Discovered {
 pub async fn discover(discovery: &Discovery) -> Result<Discovered, Error> {
     match discovery {
         Discovery::Token { endpoint, token, trust, .. } => by_token(endpoint, token, trust).await,
-        Discovery::File { path, kubeconfig } => by_file(path, kubeconfig).await,
+        Discovery::File { path, kubeconfig } => file::by_file(Origin::Path(path), kubeconfig).await,
+        Discovery::Url(url) => file::by_file(Origin::Url(url), &fetch_file(url).await?).await,
     }
 }
 
@@ -186,7 +211,7 @@ pub async fn confirm(cluster: &Cluster, token: &BootstrapToken) -> Result<Cluste
     }
 }
 
-/// Whether the API server's name has an address. Asked apart from the connection, whose errors do not tell a name that
+/// Whether a server's name has an address. Asked apart from the connection, whose errors do not tell a name that
 /// is not found from a network that does not work.
 async fn resolve(endpoint: &Endpoint) -> Result<(), CallError> {
     if endpoint.ip().is_some() {
@@ -284,82 +309,4 @@ pub fn cluster_info_of(answer: &Answer, endpoint: &Endpoint) -> Result<BTreeMap<
 
 async fn fetch(client: &Client, endpoint: &Endpoint) -> Result<BTreeMap<String, String>, Error> {
     Ok(cluster_info_of(&ask(client, endpoint).await?, endpoint)?)
-}
-
-/// The certificate authorities that a discovery file trusts.
-pub fn authorities_of_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<CaBundle, Error> {
-    let ca = kubeconfig.ca.as_ref().ok_or_else(|| wrong_file(path, "names no certificate authority".to_owned()))?;
-    CaBundle::parse_pem(&material(path, ca)?).map_err(|error| wrong_file(path, error.to_string()))
-}
-
-fn wrong_file(path: &Path, reason: String) -> Error {
-    Error::File { path: path.display().to_string(), reason }
-}
-
-/// What stands in a discovery file, or in a file that it names.
-fn material(path: &Path, material: &Material) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    match material {
-        Material::Inline(bytes) => Ok(bytes.clone()),
-        Material::File(name) => {
-            read_small(&folder.join(name)).map_err(|error| wrong_file(path, format!("{name}: {error}")))
-        }
-    }
-}
-
-/// The cluster that a kubeconfig names, and a client with its credentials. Nothing is sent yet.
-pub fn client_of_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<(Cluster, Client), Error> {
-    let wrong = |reason: String| wrong_file(path, reason);
-    let read = |one: &Material| material(path, one);
-    let ca = authorities_of_file(path, kubeconfig)?;
-    let cluster = Cluster { endpoint: kubeconfig.endpoint.clone(), ca };
-    let (certificate, key);
-    let identity = match &kubeconfig.credentials {
-        Credentials::Token(token) => As::Token(SecretString::from(token.as_str().to_owned())),
-        Credentials::TokenFile(name) => {
-            let token = read(&Material::File(name.clone()))?;
-            As::Token(SecretString::from(String::from_utf8_lossy(&token).trim().to_owned()))
-        }
-        Credentials::ClientCertificate { certificate: certificate_material, key: key_material } => {
-            (certificate, key) = (read(certificate_material)?, read(key_material)?);
-            As::Pem { certificate: &certificate, key: &key }
-        }
-        Credentials::Anonymous => {
-            return Err(wrong("has no credentials to announce this machine with".to_owned()));
-        }
-    };
-    let client = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), identity)?;
-    Ok((cluster, client))
-}
-
-async fn by_file(path: &Path, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
-    let (cluster, client) = client_of_file(path, kubeconfig)?;
-    resolve(&cluster.endpoint).await?;
-    // A file proves itself only by its use: the server must be the one whose authority it names.
-    let probe = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), As::Anonymous)?;
-    let answer = match ask(&probe, &cluster.endpoint).await {
-        Ok(answer) => answer,
-        Err(error) if is_of_time(&error) => {
-            return Err(with_clocks(error.into(), skew_of(&cluster.endpoint).await));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    match cluster_info_of(&answer, &cluster.endpoint) {
-        Ok(_) => {}
-        // As for kubeadm, a cluster may hide cluster-info from strangers.
-        Err(error) if error.code.is_some_and(|code| (400..500).contains(&code)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(Discovered { cluster, client, skew: answer.skew() })
-}
-
-/// Reads a file that may hold a secret, unless it is too large to be one.
-fn read_small(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    // Never moved while it grows: a moved buffer leaves its content behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_FILE).unwrap_or_default() + 1));
-    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_FILE {
-        return Err(std::io::Error::other(format!("has more than {MAX_FILE} bytes")));
-    }
-    Ok(content)
 }

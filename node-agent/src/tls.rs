@@ -1,7 +1,7 @@
 //! TLS of the agent's connections: whose certificates are believed, and which one is shown.
 //!
 //! The client library can do this too, out of a kubeconfig with all that one can say. That would link what an agent never
-//! uses (credential plugins, the system's certificate store, JSONPath and regular expressions), a megabyte of it.
+//! uses (credential plugins, JSONPath and regular expressions), a megabyte of it.
 
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub enum Believed<'a> {
     Any,
     /// Those of these authorities, DER each.
     Authorities(Vec<&'a [u8]>),
+    /// Those of authorities that are ready for use.
+    Roots(Arc<RootCertStore>),
 }
 
 /// A certificate and its key, PEM each; both may be the same text.
@@ -43,12 +45,17 @@ pub struct Shown<'a> {
 
 /// Makes a configuration.
 pub fn configuration(believed: &Believed<'_>, shown: Option<&Shown<'_>>) -> Result<ClientConfig, Error> {
-    let mut roots = RootCertStore::empty();
-    if let Believed::Authorities(authorities) = believed {
-        for authority in authorities {
-            roots.add(CertificateDer::from(authority.to_vec())).map_err(Error::Authority)?;
+    let roots = match believed {
+        Believed::Any => Arc::new(RootCertStore::empty()),
+        Believed::Authorities(authorities) => {
+            let mut roots = RootCertStore::empty();
+            for authority in authorities {
+                roots.add(CertificateDer::from(authority.to_vec())).map_err(Error::Authority)?;
+            }
+            Arc::new(roots)
         }
-    }
+        Believed::Roots(roots) => Arc::clone(roots),
+    };
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let mut configuration = match shown {
         None => builder.with_no_client_auth(),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use http::Uri;
+use http::uri::Authority;
 
 use crate::limits::MAX_ENDPOINT_BYTES;
 use crate::names::is_dns1123_subdomain;
@@ -101,6 +102,11 @@ impl Endpoint {
             return Err(EndpointError::Extra { url: url.to_owned() });
         }
         let authority = uri.authority().ok_or_else(|| EndpointError::Url { url: url.to_owned() })?;
+        Self::of_authority(authority)
+    }
+
+    /// The host and port of an https URL that has no user information; the port is 443 where there is none.
+    pub(crate) fn of_authority(authority: &Authority) -> Result<Self, EndpointError> {
         let host = checked_host(authority.host())?;
         let rest = &authority.as_str()[authority.host().len()..];
         if rest.is_empty() { Ok(Self { host, port: HTTPS_PORT }) } else { Self::parse(authority.as_str()) }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use crate::endpoint::Endpoint;
+use crate::kubeconfig_url::{KubeconfigLocation, KubeconfigUrl};
 use crate::limits::MAX_JOIN_CONFIGURATION_BYTES;
 use crate::names::NodeName;
 use crate::pin::PinSet;
@@ -129,8 +130,8 @@ pub enum Discovery {
         /// The path.
         path: String,
     },
-    /// By a kubeconfig that an https URL answers with. The URL is not kept: it may have a password in it.
-    Url,
+    /// By a kubeconfig that this https URL answers with.
+    Url(KubeconfigUrl),
 }
 
 /// How the kubelet is set up and what the Node carries.
@@ -283,8 +284,11 @@ fn discovery(raw: RawDiscovery) -> Result<(Discovery, Option<BootstrapToken>), J
         (None, Some(file)) => {
             const FIELD: &str = "discovery.file.kubeConfigPath";
             let path = present(file.kube_config_path)
-                .ok_or(JoinConfigurationError::Missing { field: FIELD, expected: "the path of a kubeconfig" })?;
-            file_discovery(FIELD, path)?
+                .ok_or(JoinConfigurationError::Missing { field: FIELD, expected: "the path or URL of a kubeconfig" })?;
+            match KubeconfigLocation::parse(&path).map_err(|error| wrong(FIELD, &error.to_string()))? {
+                KubeconfigLocation::Path(path) => Discovery::File { path },
+                KubeconfigLocation::Url(url) => Discovery::Url(url),
+            }
         }
         _ => return Err(wrong("discovery", "expected exactly one of bootstrapToken and file")),
     };
@@ -307,19 +311,6 @@ fn token_discovery(raw: RawBootstrapToken) -> Result<Discovery, JoinConfiguratio
             .map_err(|error| wrong("discovery.bootstrapToken.caCertHashes", &error.to_string()))?,
         unsafe_skip_ca_verification: raw.unsafe_skip_ca_verification.unwrap_or_default(),
     })
-}
-
-/// kubeadm takes a path, a file URL and an https URL.
-fn file_discovery(field: &'static str, path: String) -> Result<Discovery, JoinConfigurationError> {
-    match path.split_once("://") {
-        None => Ok(Discovery::File { path }),
-        Some(("file", path)) if path.starts_with('/') => Ok(Discovery::File { path: path.to_owned() }),
-        Some(("https", _)) => Ok(Discovery::Url),
-        // The rest of a URL may have a password in it.
-        Some((scheme, _)) => {
-            Err(wrong(field, &format!("is a URL with the scheme {scheme:?}, expected a path on the machine")))
-        }
-    }
 }
 
 fn node_registration(raw: RawNodeRegistration, version: Version) -> Result<NodeRegistration, JoinConfigurationError> {

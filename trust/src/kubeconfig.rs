@@ -62,6 +62,17 @@ pub enum KubeconfigError {
         /// The field.
         field: &'static str,
     },
+    /// A path stands in a file that is from elsewhere.
+    #[error(
+        "kubeconfig sets {field}, a path on this machine, which a kubeconfig from elsewhere may not name; set {instead} \
+         in its place"
+    )]
+    LocalFile {
+        /// The field.
+        field: &'static str,
+        /// The field that holds the content itself.
+        instead: &'static str,
+    },
     /// Two fields are set that exclude each other.
     #[error("kubeconfig sets both {first} and {second}, expected one of them")]
     Both {
@@ -182,6 +193,25 @@ impl DiscoveryFile {
         let user = raw.user(context)?;
         let credentials = user.map_or(Ok(Credentials::Anonymous), RawUser::credentials)?;
         Ok(Self { endpoint, ca, credentials })
+    }
+
+    /// Parses a discovery file that came over the network, which may not say what is read on this machine.
+    pub fn parse_fetched(text: &str) -> Result<Self, KubeconfigError> {
+        let file = Self::parse(text)?;
+        let of_user = match &file.credentials {
+            Credentials::TokenFile(_) => Some(("tokenFile", "token")),
+            Credentials::ClientCertificate { certificate: Material::File(_), .. } => {
+                Some(("client-certificate", "client-certificate-data"))
+            }
+            Credentials::ClientCertificate { key: Material::File(_), .. } => Some(("client-key", "client-key-data")),
+            Credentials::Anonymous | Credentials::Token(_) | Credentials::ClientCertificate { .. } => None,
+        };
+        let of_cluster = matches!(&file.ca, Some(Material::File(_)))
+            .then_some(("certificate-authority", "certificate-authority-data"));
+        match of_cluster.or(of_user) {
+            Some((field, instead)) => Err(KubeconfigError::LocalFile { field, instead }),
+            None => Ok(file),
+        }
     }
 }
 

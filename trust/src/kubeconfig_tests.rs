@@ -125,6 +125,48 @@ fn what_cannot_be_carried_out_is_refused_by_name(
     assert_eq!(DiscoveryFile::parse(&full_with(from, to)), Err(expected));
 }
 
+/// What the machine reads is not for the network to say; what stands in the file itself is taken.
+#[rstest]
+#[case("token: abc.def", "tokenFile: /etc/token", "tokenFile", "token")]
+#[case(
+    "token: abc.def",
+    "client-certificate: c.pem\n    client-key-data: a2V5",
+    "client-certificate",
+    "client-certificate-data"
+)]
+#[case("token: abc.def", "client-certificate-data: Yw==\n    client-key: k.pem", "client-key", "client-key-data")]
+#[case(
+    "certificate-authority-data: aGVsbG8=",
+    "certificate-authority: /etc/ca.crt",
+    "certificate-authority",
+    "certificate-authority-data"
+)]
+fn a_fetched_file_names_no_file(
+    #[case] from: &str,
+    #[case] to: &str,
+    #[case] field: &'static str,
+    #[case] instead: &'static str,
+) {
+    let text = full_with(from, to);
+    assert!(DiscoveryFile::parse(&text).is_ok());
+    assert_eq!(DiscoveryFile::parse_fetched(&text), Err(KubeconfigError::LocalFile { field, instead }));
+}
+
+#[rstest]
+#[case("token: abc.def")]
+#[case("{}")]
+#[case("client-certificate-data: Yw==\n    client-key-data: a2V5")]
+fn a_fetched_file_may_hold_credentials(#[case] to: &str) {
+    let text = full_with("token: abc.def", to);
+    assert_eq!(DiscoveryFile::parse_fetched(&text), DiscoveryFile::parse(&text));
+}
+
+#[test]
+fn a_fetched_file_runs_nothing() {
+    let error = DiscoveryFile::parse_fetched(&full_with("token: abc.def", "exec: {command: sh}")).unwrap_err();
+    assert_eq!(error, KubeconfigError::Unsupported { field: "exec" });
+}
+
 #[rstest]
 #[case("")]
 #[case("[]")]

@@ -32,6 +32,7 @@ pub mod go_yaml;
 pub mod join_configuration;
 pub mod jws;
 pub mod kubeconfig;
+pub mod kubeconfig_url;
 pub mod limits;
 pub mod machine_key;
 pub mod names;

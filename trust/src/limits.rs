@@ -64,6 +64,9 @@ pub const MAX_NODE_NAME_BYTES: usize = 253;
 /// The longest `host:port`: a DNS name, a colon and five digits.
 pub const MAX_ENDPOINT_BYTES: usize = 253 + 1 + 5;
 
+/// The longest URL of a discovery file: 8 KiB, the longest request line that common web servers take.
+pub const MAX_URL_BYTES: usize = 8 * 1024;
+
 /// The longest description written into a bootstrap token's Secret.
 pub const MAX_TOKEN_DESCRIPTION_BYTES: usize = 1024;
 

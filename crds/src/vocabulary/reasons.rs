@@ -97,6 +97,12 @@ reasons! {
     UnexpectedAnswer on [ClientCertificateIssued, Ready]
         "What answers at the API server's address is no Kubernetes API server, or something on the way answers in its place."
         next "Check the address and port in /etc/join-agent/config.yaml, and proxies on the way.";
+    DiscoveryFileNotFetched on []
+        "The machine is to find the cluster by a discovery file at an https URL, and cannot fetch it; the message says what was seen."
+        next "Ask for it on the machine with: curl -v URL > /dev/null. Where the web server's certificate is not accepted, look at the machine's clock and its root certificates. The agent tries again by itself.";
+    DiscoveryFileUnusable on []
+        "What the discovery file's URL answered with does not lead to a cluster, or asks for what a file from elsewhere may not ask for; the message names the field."
+        next "Repair the file on the web server. The agent fetches it again by itself.";
     ClockSkew on [ClientCertificateIssued, Ready]
         "The machine's clock and the API server's are minutes apart; the message has the seconds. Tokens and certificates would be valid at other times than they should."
         next "Synchronise the clock that is wrong (chrony, systemd-timesyncd). The agent tries again by itself.";

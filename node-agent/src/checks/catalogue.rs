@@ -105,6 +105,13 @@ checks! {
         why: "Without it the agent cannot start. A machine without one can be checked all the same, as far as that \
               does not need to know the cluster.",
         mend: "write it with `kubectl njr enroll` and put it into /etc/join-agent/config.yaml, mode 0600";
+    /// `join-agent check` only, and only where the configuration names a URL.
+    DISCOVERY_FILE = "DiscoveryFile", Own, Before, Failed,
+        wants: "the discovery file can be fetched from its URL, and names the cluster",
+        why: "It says where the API server is and by which authority to know it. Without it the agent tries again, and \
+              does not announce the machine. A file on the machine itself is read with the configuration.",
+        mend: "ask for it on the machine with `curl -v URL > /dev/null`; what does not lead to a cluster is repaired on \
+               the web server";
     /// Names in `ignorePreflightErrors` that no check has.
     WAIVERS = "Waivers", Own, Before, Warning,
         wants: "every name in ignorePreflightErrors is the name of a check",

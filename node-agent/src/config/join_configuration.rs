@@ -67,7 +67,7 @@ fn tls_bootstrap_token(file: &JoinConfiguration) -> Option<(&'static str, &'stat
             "is another token than bootstrapToken.token, and the agent uses one token; give the one of `kubectl njr \
              enroll` in bootstrapToken.token, and leave this out"
         }
-        kubeadm::Discovery::File { .. } | kubeadm::Discovery::Url => {
+        kubeadm::Discovery::File { .. } | kubeadm::Discovery::Url(_) => {
             "is given beside discovery.file, and the agent authenticates as the user of that file; put the token of \
              `kubectl njr enroll` into it, and leave this out"
         }
@@ -87,11 +87,7 @@ fn discovery(
             Ok(Discovery::Token { endpoint, token, expires: None, trust })
         }
         kubeadm::Discovery::File { path: file } => super::file_discovery(path, PathBuf::from(file), read),
-        kubeadm::Discovery::Url => {
-            let reason = "is a URL, and the agent fetches no file from elsewhere; bring the kubeconfig to the machine, \
-                          and give its path";
-            Err(wrong(path, "discovery.file.kubeConfigPath", reason))
-        }
+        kubeadm::Discovery::Url(url) => Ok(Discovery::Url(url)),
     }
 }
 

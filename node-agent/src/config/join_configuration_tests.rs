@@ -106,8 +106,17 @@ fn what_would_be_another_join_is_refused(#[case] from: &str, #[case] to: &str, #
     assert!(!error.contains(SECRET), "{error}");
 }
 
+#[test]
+fn a_kubeconfig_is_fetched_where_the_file_says() {
+    let configuration = load(&FILE.replace("file:///etc/d.conf", "https://example.com/d.conf?s3cret")).unwrap();
+    let Discovery::Url(url) = &configuration.discovery else { panic!("another kind of discovery: {configuration:?}") };
+    assert_eq!(url.path_and_query().as_str(), "/d.conf?s3cret");
+    assert!(!format!("{configuration:?}").contains("s3cret"), "{configuration:?}");
+}
+
 #[rstest]
-#[case("file:///etc/d.conf", "https://a:b@example.com/d.conf", "discovery.file.kubeConfigPath: is a URL")]
+#[case("file:///etc/d.conf", "https://a:b@example.com/d.conf", "kubeConfigPath: is a URL with a user name")]
+#[case("file:///etc/d.conf", "http://example.com/d.conf", "kubeConfigPath: is a URL with the scheme \"http\"")]
 #[case("}}}", "}, tlsBootstrapToken: abcdef.0123456789abcdef}}", "discovery.tlsBootstrapToken: is given beside")]
 fn files_that_kubeadm_would_take_otherwise_are_refused(#[case] from: &str, #[case] to: &str, #[case] expected: &str) {
     let error = load(&FILE.replace(from, to)).unwrap_err().to_string();

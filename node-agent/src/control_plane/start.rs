@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::Error;
 use super::prepare::own_endpoint;
 use crate::connection::call;
-use crate::discovery;
+use crate::discovery::{self, Origin};
 use crate::etcd::{Credentials, Membership, Own};
 use crate::journal::{ETCD_FOLDER, EtcdMember, Journal};
 use crate::kubelet::Trouble;
@@ -98,7 +98,7 @@ impl Admin {
     fn client(&self, endpoint: Option<&Endpoint>) -> Result<Client, Error> {
         let mut file = self.0.clone();
         file.endpoint = endpoint.cloned().unwrap_or(file.endpoint);
-        let (_, client) = discovery::client_of_file(Path::new(ADMIN_CONF), &file)?;
+        let (_, client) = discovery::client_of_file(Origin::Path(Path::new(ADMIN_CONF)), &file)?;
         Ok(client)
     }
 }

@@ -9,7 +9,12 @@ use join_book::markdown;
 #[path = "../../e2e/tests/failures/rows.rs"]
 mod rows;
 
-use rows::ROWS;
+use rows::{ROWS, ROWS_OF_CONTROL_PLANES, Row};
+
+/// The rows of both suites.
+fn all() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().chain(ROWS_OF_CONTROL_PLANES)
+}
 
 /// The page's lines that name a reason as a table's second column does: what is seen, the reason, and how soon it is told.
 fn rows_of_page(page: &str) -> BTreeSet<(String, String, String)> {
@@ -26,20 +31,20 @@ fn rows_of_page(page: &str) -> BTreeSet<(String, String, String)> {
 #[test]
 fn the_page_has_the_failures_that_are_tested_and_no_others() {
     let page = markdown::read(Path::new("docs/troubleshooting.md")).unwrap();
-    let within = |row: &rows::Row| match row.because {
+    let within = |row: &Row| match row.because {
         Some(because) => format!("{} s: {because}", row.within),
         None => format!("{} s", row.within),
     };
     let expected: BTreeSet<_> =
-        ROWS.iter().map(|row| (row.seen.to_owned(), row.reason.as_str().to_owned(), within(row))).collect();
-    let seen: BTreeSet<&str> = ROWS.iter().map(|row| row.seen).collect();
-    assert_eq!(seen.len(), ROWS.len(), "a failure is there twice");
+        all().map(|row| (row.seen.to_owned(), row.reason.as_str().to_owned(), within(row))).collect();
+    let seen: BTreeSet<&str> = all().map(|row| row.seen).collect();
+    assert_eq!(seen.len(), all().count(), "a failure is there twice");
     assert_eq!(rows_of_page(&page), expected);
 }
 
 #[test]
 fn what_takes_longer_says_why() {
-    for row in ROWS {
+    for row in all() {
         assert_eq!(row.within > rows::SOON, row.because.is_some(), "{}", row.seen);
     }
 }
@@ -47,19 +52,23 @@ fn what_takes_longer_says_why() {
 /// A row is provoked where the suite names it: that is where its reason and its time are taken from.
 #[test]
 fn each_failure_is_provoked() {
-    let files = ["cluster_info", "kubelet", "machine", "requests", "way"];
-    let read = |file: &str| markdown::read(Path::new(&format!("e2e/tests/failures/{file}.rs"))).unwrap();
-    let suite: String = files.into_iter().map(read).collect();
-    for row in ROWS {
-        assert!(suite.contains(&format!("{:?}", row.seen)), "nothing provokes: {}", row.seen);
+    let files = ["cluster_info", "kubelet", "machine", "requests", "way"].map(|file| format!("failures/{file}"));
+    for (files, rows) in [(&files[..], ROWS), (&["control_plane/failures".to_owned()], ROWS_OF_CONTROL_PLANES)] {
+        let read = |file: &String| markdown::read(Path::new(&format!("e2e/tests/{file}.rs"))).unwrap();
+        let suite: String = files.iter().map(read).collect();
+        for row in rows {
+            assert!(suite.contains(&format!("{:?}", row.seen)), "nothing provokes: {}", row.seen);
+        }
     }
 }
 
 #[test]
 fn each_failure_has_a_test() {
-    let suite = markdown::read(Path::new("e2e/tests/failures/main.rs")).unwrap();
-    for row in ROWS {
-        assert!(suite.contains(&format!("\"{}\"", row.test)), "{} has no test {}", row.seen, row.test);
+    for (suite, rows) in [("failures", ROWS), ("control_plane", ROWS_OF_CONTROL_PLANES)] {
+        let main = markdown::read(Path::new(&format!("e2e/tests/{suite}/main.rs"))).unwrap();
+        for row in rows {
+            assert!(main.contains(&format!("\"{}\"", row.test)), "{} has no test {}", row.seen, row.test);
+        }
     }
 }
 

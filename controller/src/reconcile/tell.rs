@@ -92,7 +92,8 @@ fn event_for(
             Reason::CertificateRequestWaiting,
         ) => Some(EventReason::CertificateRequestWaiting),
         (ConditionType::ClientCertificateIssued, Reason::PreflightFailed) => Some(EventReason::PreflightFailed),
-        (ConditionType::ClientCertificateIssued | ConditionType::NodeRegistered, Reason::AgentFailed) => {
+        (ConditionType::ClientCertificateIssued | ConditionType::NodeRegistered, Reason::AgentFailed)
+        | (ConditionType::NodeRegistered, Reason::EtcdNotJoined | Reason::ControlPlaneNotHealthy) => {
             Some(EventReason::AgentFailed)
         }
         (ConditionType::ClientCertificateIssued | ConditionType::NodeRegistered, Reason::MachineNotWritable) => {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -25,6 +25,19 @@ pub fn enter_namespace(name: &str) -> std::io::Result<()> {
     let file = File::open(namespace_file(name))?;
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
     Ok(())
+}
+
+/// Listens within a named network namespace. The listener does not block.
+pub fn listen(namespace: &str, address: SocketAddr) -> std::io::Result<TcpListener> {
+    let namespace = namespace.to_owned();
+    // A thread of its own, as in [`connect`].
+    let listening = std::thread::spawn(move || {
+        enter_namespace(&namespace)?;
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listening.join().unwrap_or_else(|_| Err(std::io::Error::other("the listening thread panicked")))
 }
 
 /// Connects from within a named network namespace. A socket stays in the namespace that it was made in, so the stream

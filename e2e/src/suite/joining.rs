@@ -88,7 +88,11 @@ pub struct Suite {
 }
 
 impl Suite {
-    fn start(prefix: &str, minor: KubernetesMinor) -> Result<Self, Failed> {
+    /// Starts a lab whose name begins with `prefix`, with the operator in it.
+    ///
+    /// # Errors
+    /// When any of it does not start.
+    pub fn start(prefix: &str, minor: KubernetesMinor) -> Result<Self, Failed> {
         let components = Components::build(minor)?;
         let name = own_name(prefix)?;
         let lab = Box::new(Lab::start(&name, minor, components)?);

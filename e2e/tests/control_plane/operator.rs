@@ -32,32 +32,9 @@ fn makes(lab: &Lab, operator: &Operator<'_>) -> Result<(), Failed> {
     let machine = lab.add_control_plane_machine(NAME)?;
     lab.add_etcd_pod_stub()?;
     operator.install_agent(&machine, &operator.enroll()?)?;
-    let key = key_of(&machine)?;
-    operator.apply(&request(&key).to_string())?;
-
-    // Nothing is made before the certificate key is there, and what is missing is told.
-    wait_for_reason(operator, "CertificateKeyMissing")?;
-    assert_eq!(
-        operator.kubectl(&[
-            "get",
-            "secrets",
-            "--namespace=kube-system",
-            "--selector=app.kubernetes.io/managed-by=join-controller",
-            "--output=name"
-        ])?,
-        ""
-    );
-    // A key that is not the one with which the certificates were uploaded opens nothing.
-    operator.apply(&secret(&"0a".repeat(32)).to_string())?;
-    wait_for_reason(operator, "SharedCertificatesUnreadable")?;
-    let forgotten = lab.upload_certificates()?;
-    operator.kubectl(&["delete", "secret", "kubeadm-certs", "--namespace=kube-system"])?;
-    operator.apply(&secret(forgotten.expose_secret()).to_string())?;
-    wait_for_reason(operator, "SharedCertificatesMissing")?;
-
-    // Another key in the Secret is seen, and nobody has to ask for another try.
     let certificate_key = lab.upload_certificates()?;
     operator.apply(&secret(certificate_key.expose_secret()).to_string())?;
+    operator.apply(&request(&key_of(&machine)?).to_string())?;
     kill_the_agent_once_etcd_knows_the_machine(lab, &machine)?;
     operator.kubectl(&["wait", "--for=condition=Ready", &format!("njr/{NAME}"), "--timeout=180s"])?;
     is_a_sound_control_plane(lab, &machine)?;
@@ -94,7 +71,8 @@ fn kill_the_agent_once_etcd_knows_the_machine(lab: &Lab, machine: &Machine<'_>) 
     Ok(())
 }
 
-fn request(key: &str) -> serde_json::Value {
+/// A request for the machine with that key.
+pub fn request(key: &str) -> serde_json::Value {
     json!({
         "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest", "metadata": {"name": NAME},
         "spec": {
@@ -105,7 +83,8 @@ fn request(key: &str) -> serde_json::Value {
     })
 }
 
-fn secret(key: &str) -> serde_json::Value {
+/// The Secret with a certificate key.
+pub fn secret(key: &str) -> serde_json::Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "namespace": NAMESPACE},
         "stringData": {"certificateKey": key},
@@ -113,7 +92,7 @@ fn secret(key: &str) -> serde_json::Value {
 }
 
 /// The key of the machine, as its agent tells it.
-fn key_of(machine: &Machine<'_>) -> Result<String, Failed> {
+pub fn key_of(machine: &Machine<'_>) -> Result<String, Failed> {
     let key = wait_until("the agent to tell the machine's key", Duration::from_mins(1), || {
         let printed = machine.run(&["join-agent", "status", "--output=json"]).map_err(|failure| failure.to_string())?;
         let status: serde_json::Value = serde_json::from_str(&printed.stdout).map_err(|failure| failure.to_string())?;
@@ -122,15 +101,8 @@ fn key_of(machine: &Machine<'_>) -> Result<String, Failed> {
     Ok(key)
 }
 
-fn wait_for_reason(operator: &Operator<'_>, reason: &str) -> Result<(), Failed> {
-    let path = r#"{.status.conditions[?(@.type=="Ready")].reason}"#;
-    let wait = format!("--for=jsonpath={path}={reason}");
-    operator.kubectl(&["wait", &wait, &format!("njr/{NAME}"), "--timeout=60s"])?;
-    Ok(())
-}
-
 /// The certificate key stands in the Secret alone: not in the request, and not on the machine.
-fn keeps_the_certificate_key_to_itself(
+pub fn keeps_the_certificate_key_to_itself(
     operator: &Operator<'_>,
     machine: &Machine<'_>,
     key: &str,

@@ -136,15 +136,7 @@ impl<'a> Scene<'a> {
 
     /// Listens in the network of the machine.
     pub fn listen(&self, address: SocketAddr) -> Result<TcpListener, Failed> {
-        let namespace = self.suite.lab().layout().network_namespace(self.machine.name());
-        // A thread of its own: the namespace is a thread's property.
-        let listening = std::thread::spawn(move || {
-            network::enter_namespace(&namespace)?;
-            TcpListener::bind(address)
-        });
-        let listener = listening.join().map_err(|_| "the listening thread panicked")??;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
+        Ok(network::listen(&self.suite.lab().layout().network_namespace(self.machine.name()), address)?)
     }
 
     /// A file of the cluster's folder for certificates.

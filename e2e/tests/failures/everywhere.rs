@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::ListParams;
 use libtest_mimic::Failed;
 
-use super::rows::{ROWS, Row};
+use super::rows::{ROWS, ROWS_OF_CONTROL_PLANES, Row};
 
 /// The pages that explain reasons.
 const REASONS: &str = include_str!("../../../docs/reasons.md");
@@ -32,7 +32,8 @@ pub struct Failure<'a> {
 
 /// The row of that failure.
 pub fn row(seen: &str) -> Result<&'static Row, Failed> {
-    Ok(ROWS.iter().find(|row| row.seen == seen).ok_or_else(|| format!("no row is called {seen:?}"))?)
+    let mut rows = ROWS.iter().chain(ROWS_OF_CONTROL_PLANES);
+    Ok(rows.find(|row| row.seen == seen).ok_or_else(|| format!("no row is called {seen:?}"))?)
 }
 
 /// What is left of the time within which a failure is told that was provoked at `since`.

@@ -1,7 +1,7 @@
 //! Every failure that is told apart: what the documentation calls it, its reason, within which time it is told, and the
 //! test that provokes it.
 //!
-//! The book's tests compare this table with `docs/troubleshooting.md` and with the suite. The suite waits for no failure
+//! The book's tests compare these tables with `docs/troubleshooting.md` and with the suites. The suites wait for no failure
 //! longer than its row says, from what provokes it on.
 
 use join_crds::vocabulary::Reason;
@@ -43,8 +43,9 @@ const UNFIT: &str = "an_unfit_machine_says_which_check_failed";
 const DISK: &str = "a_disk_that_cannot_be_written_to_is_told_whenever_it_is_met";
 const NEWER: &str = "a_kubelet_newer_than_the_control_plane_is_told";
 const KUBELET: &str = "each_trouble_of_a_kubelet_is_told_until_it_is_mended";
+const CONTROL_PLANE: &str = "each_obstacle_to_a_control_plane_is_told_until_it_is_mended";
 
-/// All of them, in the order of a join.
+/// Those of every join, in its order: the suite `failures` provokes them.
 pub const ROWS: &[Row] = &[
     row("the API server's name does not resolve", Reason::NameNotResolved, WAY),
     row("there is no route to the API server", Reason::NetworkUnreachable, WAY),
@@ -114,5 +115,34 @@ pub const ROWS: &[Row] = &[
         20,
         "the condition says so at once, the Event after 10 s, since each join passes such a Node",
         KUBELET,
+    ),
+];
+
+/// Those of a control plane's join, in its order: the suite `control_plane` provokes them.
+pub const ROWS_OF_CONTROL_PLANES: &[Row] = &[
+    row("the Secret with the certificate key is missing", Reason::CertificateKeyMissing, CONTROL_PLANE),
+    later(
+        "the shared certificates were encrypted with another key",
+        Reason::SharedCertificatesUnreadable,
+        20,
+        "the controller looks at the Secret with the key every 10 s",
+        CONTROL_PLANE,
+    ),
+    row("the shared certificates are not in the cluster any more", Reason::SharedCertificatesMissing, CONTROL_PLANE),
+    row("the cluster has no `controlPlaneEndpoint`", Reason::ControlPlaneUnsuitable, CONTROL_PLANE),
+    later("etcd does not answer the machine", Reason::EtcdNotJoined, 20, "etcd has 10 s to answer", CONTROL_PLANE),
+    later(
+        "the machine's own etcd does not start",
+        Reason::EtcdNotJoined,
+        40,
+        "it has 30 s to start, since its image is unpacked meanwhile",
+        CONTROL_PLANE,
+    ),
+    later(
+        "the API server of the machine does not start",
+        Reason::ControlPlaneNotHealthy,
+        40,
+        "it has 30 s to start, since its image is unpacked meanwhile",
+        CONTROL_PLANE,
     ),
 ];

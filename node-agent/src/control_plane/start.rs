@@ -21,7 +21,7 @@ use super::Error;
 use super::prepare::own_endpoint;
 use crate::connection::call;
 use crate::discovery::{self, Origin};
-use crate::etcd::{Credentials, Membership, Own};
+use crate::etcd::{self, Credentials, Membership, Own};
 use crate::journal::{ETCD_FOLDER, EtcdMember, Journal};
 use crate::kubelet::Trouble;
 use crate::member::ControlPlane;
@@ -34,6 +34,8 @@ const ETCD_TIMEOUT: Duration = Duration::from_mins(4);
 const HEALTH_TIMEOUT: Duration = Duration::from_mins(4);
 /// The pauses between looks at its pods: from the first to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// How long etcd may take to answer, or to accept the machine, before that is told.
+const SHOULD_ANSWER: Duration = Duration::from_secs(10);
 /// How long what is not healthy is not told of: images are unpacked, and an API server takes its time.
 const SHOULD_BE_HEALTHY: Duration = Duration::from_secs(30);
 
@@ -50,7 +52,11 @@ pub struct Started<'a> {
 ///
 /// # Errors
 /// When etcd does not take the machine, or a part does not become healthy in time.
-pub async fn start(machine: &Started<'_>, journal: &mut Journal, tell: impl AsyncFnMut(&Trouble)) -> Result<(), Error> {
+pub async fn start(
+    machine: &Started<'_>,
+    journal: &mut Journal,
+    mut tell: impl AsyncFnMut(&Trouble),
+) -> Result<(), Error> {
     let member = Member {
         node_name: machine.node_name.clone(),
         advertise_address: machine.control_plane.advertise_address,
@@ -62,7 +68,7 @@ pub async fn start(machine: &Started<'_>, journal: &mut Journal, tell: impl Asyn
         ClusterConfiguration::parse(&cluster_configuration(&client).await?).map_err(join_control_plane::Error::from)?;
     let host = host();
     if configuration.local_etcd().is_some() {
-        join_etcd(&client, &configuration, &member, &host, journal).await?;
+        join_etcd(&client, &configuration, &member, &host, journal, &mut tell).await?;
     }
     for file in
         join_control_plane::manifests(&configuration, &member, &host).map_err(join_control_plane::Error::from)?
@@ -115,6 +121,7 @@ async fn join_etcd(
     member: &Member,
     host: &Host,
     journal: &mut Journal,
+    tell: &mut impl AsyncFnMut(&Trouble),
 ) -> Result<(), Error> {
     let deadline = Instant::now() + ETCD_TIMEOUT;
     let peer_url = member.etcd_peer_url();
@@ -122,11 +129,13 @@ async fn join_etcd(
     let folder = format!("{}/etcd", configuration.certificates_dir);
     let Credentials { ca, certificate, key } = Credentials::read(&folder, |path| path.into())
         .map_err(|(path, error)| Error::Written { path, reason: error.to_string() })?;
-    let mut etcd = Membership::connect(&endpoints, ca.as_bytes(), certificate.as_bytes(), &key, deadline).await?;
+    let connect =
+        async |until| Membership::connect(&endpoints, ca.as_bytes(), certificate.as_bytes(), &key, until).await;
+    let mut etcd = telling(deadline, SHOULD_ANSWER, tell, connect).await?;
     let own = Own { name: member.node_name.as_str(), peer_url: &peer_url, data_folder: Path::new(ETCD_FOLDER) };
     // Before etcd knows of the machine: a reset has to take it out again.
     journal.etcd(EtcdMember { peer_url: peer_url.clone(), endpoints: etcd.endpoints() })?;
-    let initial_cluster = etcd.join(&own, deadline).await?;
+    let initial_cluster = telling(deadline, SHOULD_ANSWER, tell, async |until| etcd.join(&own, until).await).await?;
     let members: Vec<(String, String)> =
         initial_cluster.members().map(|(name, url)| (name.to_owned(), url.to_owned())).collect();
     let manifest = join_control_plane::etcd_manifest(configuration, member, host, &members)
@@ -137,7 +146,33 @@ async fn join_etcd(
     if !has_begun {
         write(journal, &manifest)?;
     }
-    Ok(etcd.promote(&peer_url, deadline).await?)
+    telling(deadline, SHOULD_BE_HEALTHY, tell, async |until| etcd.promote(&peer_url, until).await).await
+}
+
+/// Does something with etcd until the deadline, and tells what holds it up when that lasts longer than `quiet`. What was
+/// begun is gone on with each time, as after a kill.
+async fn telling<T>(
+    deadline: Instant,
+    quiet: Duration,
+    tell: &mut impl AsyncFnMut(&Trouble),
+    mut once: impl AsyncFnMut(Instant) -> Result<T, etcd::Error>,
+) -> Result<T, Error> {
+    let mut told = None;
+    let mut until = deadline.min(Instant::now() + quiet);
+    loop {
+        match once(until).await {
+            Err(etcd::Error::Deadline { doing, last }) if until < deadline => {
+                let seen = last.map_or_else(|| "no answer yet".to_owned(), |last| last.to_string());
+                let message = format!("waiting for {doing}: {seen}");
+                if told.as_ref() != Some(&message) {
+                    tell(&Trouble { reason: Reason::EtcdNotJoined, message: message.clone() }).await;
+                    told = Some(message);
+                }
+                until = deadline.min(Instant::now() + SHOULD_ANSWER);
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 /// Where the members of etcd are asked, as kubeadm finds them: by the annotation of their pods.
@@ -171,11 +206,11 @@ async fn wait_until_ready(
 ) -> Result<(), Error> {
     let began = Instant::now();
     let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
+    // The API server first: it is the one that is asked for all of them.
     let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-    let names: Vec<String> = with_etcd
-        .then_some("etcd")
+    let names: Vec<String> = components
         .into_iter()
-        .chain(components)
+        .chain(with_etcd.then_some("etcd"))
         .map(|component| format!("{component}-{}", member.node_name))
         .collect();
     let mut pauses =
@@ -204,7 +239,7 @@ async fn first_not_ready(pods: &Api<Pod>, names: &[String]) -> Option<(String, S
                 Some(seen) => seen,
             },
             Ok(None) => "it does not exist; the kubelet makes it when it has registered its Node".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => format!("this machine's own API server does not answer: {error}"),
         };
         return Some((name.clone(), seen));
     }
@@ -226,4 +261,62 @@ fn readiness(pod: &Pod) -> Option<String> {
     });
     let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or("unknown");
     Some(words.unwrap_or_else(|| format!("its phase is {phase}, and its readiness probe has not succeeded")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn not_yet(seen: &str) -> etcd::Error {
+        let last = Box::new(etcd::Error::NotAMember(seen.to_owned()));
+        etcd::Error::Deadline { doing: "it", last: Some(last) }
+    }
+
+    /// What is seen at each try, how often something is told of it, and after how many seconds it is done.
+    #[tokio::test(start_paused = true)]
+    async fn what_holds_etcd_up_is_told_once_it_lasts() {
+        for (seen, expected, seconds) in [
+            (&[][..], &[][..], 0),
+            (&["a"], &["a"], 30),
+            (&["a", "a", "a"], &["a"], 50),
+            (&["a", "b", "a"], &["a", "b", "a"], 50),
+        ] {
+            let began = Instant::now();
+            let mut told = Vec::new();
+            let mut tell = async |trouble: &Trouble| told.push(trouble.message.clone());
+            let mut left = seen.iter();
+            let once = async |until| match left.next() {
+                None => Ok(7),
+                Some(seen) => {
+                    tokio::time::sleep_until(until).await;
+                    Err(not_yet(seen))
+                }
+            };
+            let done = telling(began + ETCD_TIMEOUT, SHOULD_BE_HEALTHY, &mut tell, once).await;
+            assert!(matches!(done, Ok(7)));
+            assert_eq!(began.elapsed(), Duration::from_secs(seconds));
+            assert_eq!(told.len(), expected.len(), "{told:?}");
+            for (told, expected) in told.iter().zip(expected) {
+                assert!(told.starts_with(&format!("waiting for it: etcd has no member {expected}:")), "{told}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn etcd_is_not_waited_for_after_the_deadline_nor_when_it_is_no_use() {
+        let began = Instant::now();
+        let deadline = began + ETCD_TIMEOUT;
+        let mut tell = async |_: &Trouble| ();
+        let late = async |until| {
+            tokio::time::sleep_until(until).await;
+            Err::<(), _>(not_yet("a"))
+        };
+        let outcome = telling(deadline, SHOULD_ANSWER, &mut tell, late).await;
+        assert!(matches!(outcome, Err(Error::Etcd(etcd::Error::Deadline { .. }))));
+        assert_eq!(began.elapsed(), ETCD_TIMEOUT);
+        let no_use = async |_| Err::<(), _>(etcd::Error::NoEndpoint);
+        let outcome = telling(Instant::now() + ETCD_TIMEOUT, SHOULD_ANSWER, &mut tell, no_use).await;
+        assert!(matches!(outcome, Err(Error::Etcd(etcd::Error::NoEndpoint))));
+        assert_eq!(began.elapsed(), ETCD_TIMEOUT);
+    }
 }

@@ -26,8 +26,8 @@ use crate::connection::{self, Answer, As, CallError, Server, SetupError};
 mod file;
 mod web;
 
-pub use file::{Origin, authorities_of_file, client_of_file};
-pub use web::fetch_file;
+pub use file::{Origin, authorities_of_file, by_file, client_of_file};
+pub use web::{fetch_file, fetch_file_by};
 
 /// A cluster-info of a thousand tokens has 150 KiB; the API server itself takes no object of more than about 1.5 MiB.
 const MAX_ANSWER: usize = 2 * 1024 * 1024;
@@ -169,8 +169,8 @@ pub struct Discovered {
 pub async fn discover(discovery: &Discovery) -> Result<Discovered, Error> {
     match discovery {
         Discovery::Token { endpoint, token, trust, .. } => by_token(endpoint, token, trust).await,
-        Discovery::File { path, kubeconfig } => file::by_file(Origin::Path(path), kubeconfig).await,
-        Discovery::Url(url) => file::by_file(Origin::Url(url), &fetch_file(url).await?).await,
+        Discovery::File { path, kubeconfig } => by_file(Origin::Path(path), kubeconfig).await,
+        Discovery::Url(url) => by_file(Origin::Url(url), &fetch_file(url).await?).await,
     }
 }
 

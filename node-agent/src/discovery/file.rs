@@ -81,7 +81,7 @@ pub fn client_of_file(origin: Origin<'_>, kubeconfig: &DiscoveryFile) -> Result<
 }
 
 /// Discovery with what somebody says who is trusted.
-pub(super) async fn by_file(origin: Origin<'_>, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
+pub async fn by_file(origin: Origin<'_>, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
     let (cluster, client) = client_of_file(origin, kubeconfig)?;
     resolve(&cluster.endpoint).await?;
     // A file proves itself only by its use: the server must be the one whose authority it names.

@@ -25,34 +25,43 @@ use crate::config::MAX_BYTES;
 use crate::connection::{self, CALL_TIMEOUT, USER_AGENT};
 use crate::tls::{self, Believed};
 
-/// Fetches a discovery file.
+/// Fetches a discovery file from a web server that the machine's own root certificates lead to.
 pub async fn fetch_file(url: &KubeconfigUrl) -> Result<DiscoveryFile, Error> {
-    let not_fetched = |seen: String| Error::NotFetched { url: url.to_string(), seen: connection::clean(&seen) };
-    resolve(url.server()).await.map_err(|error| not_fetched(error.to_string()))?;
-    let tls = tls_of_machine().await.map_err(not_fetched)?;
+    let roots = roots_of_machine().await.map_err(|seen| not_fetched(url, &seen))?;
+    fetch_file_by(url, Arc::new(roots)).await
+}
+
+/// Fetches a discovery file from a web server that these root certificates lead to.
+pub async fn fetch_file_by(url: &KubeconfigUrl, roots: Arc<RootCertStore>) -> Result<DiscoveryFile, Error> {
+    resolve(url.server()).await.map_err(|error| not_fetched(url, &error.to_string()))?;
+    let tls = tls::configuration(&Believed::Roots(roots), None);
+    let tls = tls.map_err(|error| not_fetched(url, &error.to_string()))?;
     let text = tokio::time::timeout(CALL_TIMEOUT, get(url, tls));
     let text = text.await.unwrap_or_else(|_elapsed| Err(format!("no answer within {} s", CALL_TIMEOUT.as_secs())));
-    let text = text.map_err(not_fetched)?;
-    let text = std::str::from_utf8(&text).map_err(|_| Origin::Url(url).wrong("is no text".to_owned()))?;
+    let text = text.map_err(|seen| not_fetched(url, &seen))?;
+    let text = std::str::from_utf8(&text).map_err(|_| Origin::Url(url).wrong("is not text in UTF-8".to_owned()))?;
     DiscoveryFile::parse_fetched(text).map_err(|error| Origin::Url(url).wrong(error.to_string()))
 }
 
-/// TLS with the machine's own root certificates, read anew: an administrator may add one while the agent tries.
-async fn tls_of_machine() -> Result<ClientConfig, String> {
+fn not_fetched(url: &KubeconfigUrl, seen: &str) -> Error {
+    Error::NotFetched { url: url.to_string(), seen: connection::clean(seen) }
+}
+
+/// The machine's own root certificates, read anew: an administrator may add one while the agent tries.
+async fn roots_of_machine() -> Result<RootCertStore, String> {
     let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
     let loaded = loaded.map_err(|error| error.to_string())?;
     let mut roots = RootCertStore::empty();
     // A store of a hundred roots may have one that cannot be used, which is no fault of the others.
     let (count, _) = roots.add_parsable_certificates(loaded.certs);
-    if count == 0 {
-        let errors: Vec<String> = loaded.errors.iter().map(ToString::to_string).collect();
-        let errors = if errors.is_empty() { String::new() } else { format!(": {}", errors.join(", ")) };
-        return Err(format!(
-            "this machine has no root certificates to know a web server by{errors}; install ca-certificates, or name a \
-             file in SSL_CERT_FILE"
-        ));
+    if count > 0 {
+        return Ok(roots);
     }
-    tls::configuration(&Believed::Roots(Arc::new(roots)), None).map_err(|error| error.to_string())
+    let why = loaded.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+    Err(format!(
+        "this machine has no root certificates to know a web server by{why}; install ca-certificates, or name a file in \
+         SSL_CERT_FILE"
+    ))
 }
 
 /// One question, and its answer of a bounded size. The error is what was seen.

@@ -10,8 +10,8 @@ use join_trust::jws;
 use join_trust::pin::{PinSet, PublicKeyPin};
 use join_trust::token::BootstrapToken;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PublicKeyData};
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{RootCertStore, ServerConfig};
 
 /// The token that the attacker has as well.
 pub fn token() -> BootstrapToken {
@@ -68,10 +68,23 @@ impl Authority {
         CaBundle::parse_pem(self.pem.as_bytes()).unwrap()
     }
 
+    /// A store that has this authority alone.
+    pub fn root(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.clone()).unwrap();
+        Arc::new(roots)
+    }
+
     /// A server of this authority, with a certificate that is right in everything else.
     pub fn server(&self) -> Arc<ServerConfig> {
+        self.server_with(|_| {})
+    }
+
+    /// A server of this authority, with another certificate than the right one.
+    pub fn server_with(&self, change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "kubernetes".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "kubernetes".to_owned()]).unwrap();
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let chain = vec![certificate.der().clone(), self.certificate.clone()];
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

@@ -10,3 +10,4 @@ mod between;
 mod limits;
 mod stub;
 mod watch;
+mod web;

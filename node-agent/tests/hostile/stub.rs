@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -75,7 +76,7 @@ pub fn flood() -> Answer {
 pub struct Stub {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    heads: Arc<Mutex<Vec<HeaderMap>>>,
+    heads: Arc<Mutex<Vec<Parts>>>,
 }
 
 impl Stub {
@@ -109,16 +110,21 @@ impl Stub {
         self.heads.lock().unwrap().len()
     }
 
+    /// What was asked for: method, path and query of each request.
+    pub fn asked(&self) -> Vec<String> {
+        self.heads.lock().unwrap().iter().map(|head| format!("{} {}", head.method, head.uri)).collect()
+    }
+
     /// Whether somebody told this server a secret: a bearer token, or anything else by which to be somebody.
     pub fn was_told_a_secret(&self) -> bool {
         self.heads.lock().unwrap().iter().any(|head| {
-            let text = format!("{head:?}");
-            head.contains_key("authorization") || head.contains_key("cookie") || text.contains("0123456789abcdef")
+            let (headers, text) = (&head.headers, format!("{head:?}"));
+            headers.contains_key("authorization") || headers.contains_key("cookie") || text.contains("0123456789abcdef")
         })
     }
 }
 
-async fn serve(mut stream: TcpStream, way: Way, heads: Arc<Mutex<Vec<HeaderMap>>>) {
+async fn serve(mut stream: TcpStream, way: Way, heads: Arc<Mutex<Vec<Parts>>>) {
     match way {
         Way::Silence => std::future::pending().await,
         Way::PassOn(address) => {
@@ -139,7 +145,7 @@ async fn serve(mut stream: TcpStream, way: Way, heads: Arc<Mutex<Vec<HeaderMap>>
         Way::Answer(config, answer) => {
             let Ok(stream) = TlsAcceptor::from(config).accept(stream).await else { return };
             let service = service_fn(move |request: Request<Incoming>| {
-                heads.lock().unwrap().push(request.headers().clone());
+                heads.lock().unwrap().push(request.into_parts().0);
                 let answer = answer();
                 async move { Ok::<_, Infallible>(answer) }
             });

@@ -52,7 +52,7 @@ fn what_takes_longer_says_why() {
 /// A row is provoked where the suite names it: that is where its reason and its time are taken from.
 #[test]
 fn each_failure_is_provoked() {
-    let files = ["cluster_info", "kubelet", "machine", "requests", "way"].map(|file| format!("failures/{file}"));
+    let files = ["cluster_info", "kubelet", "machine", "requests", "way", "web"].map(|file| format!("failures/{file}"));
     for (files, rows) in [(&files[..], ROWS), (&["control_plane/failures".to_owned()], ROWS_OF_CONTROL_PLANES)] {
         let read = |file: &String| markdown::read(Path::new(&format!("e2e/tests/{file}.rs"))).unwrap();
         let suite: String = files.iter().map(read).collect();

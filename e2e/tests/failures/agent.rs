@@ -49,7 +49,18 @@ impl<'a> Scene<'a> {
 
     /// A configuration that finds the cluster by a kubeconfig.
     pub fn with_file(&self, server: &str, ca: &str) -> Result<Value, Failed> {
-        let kubeconfig = json!({
+        self.write_secret(KUBECONFIG, &self.kubeconfig(server, ca).to_string())?;
+        Ok(Self::with_file_at(KUBECONFIG))
+    }
+
+    /// A configuration that finds the cluster by a kubeconfig that is at this path or URL.
+    pub fn with_file_at(place: &str) -> Value {
+        of_discovery(&json!({"file": {"kubeConfigPath": place}}))
+    }
+
+    /// A kubeconfig with the enrollment token.
+    pub fn kubeconfig(&self, server: &str, ca: &str) -> Value {
+        json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
             "clusters": [{"name": "lab", "cluster": {
                 "server": format!("https://{server}"),
@@ -57,9 +68,7 @@ impl<'a> Scene<'a> {
             }}],
             "users": [{"name": "user", "user": {"token": self.suite.enrollment().token()}}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "user"}}],
-        });
-        self.write_secret(KUBECONFIG, &kubeconfig.to_string())?;
-        Ok(of_discovery(&json!({"file": {"kubeConfigPath": KUBECONFIG}})))
+        })
     }
 
     fn write_secret(&self, path: &str, text: &str) -> Result<(), Failed> {

@@ -8,6 +8,7 @@ mod machine;
 mod requests;
 mod rows;
 mod way;
+mod web;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         "each_fault_on_the_way_to_the_api_server_has_its_reason",
         way::each_fault_on_the_way_to_the_api_server_has_its_reason,
     ),
+    (NEWEST, "a_discovery_file_at_a_url_is_fetched_or_told", web::a_discovery_file_at_a_url_is_fetched_or_told),
     (NEWEST, "a_clock_that_is_off_is_told_in_seconds", way::a_clock_that_is_off_is_told_in_seconds),
     (
         NEWEST,

@@ -32,6 +32,7 @@ const fn later(seen: &'static str, reason: Reason, within: u32, because: &'stati
 }
 
 const WAY: &str = "each_fault_on_the_way_to_the_api_server_has_its_reason";
+const WEB: &str = "a_discovery_file_at_a_url_is_fetched_or_told";
 const CLOCK: &str = "a_clock_that_is_off_is_told_in_seconds";
 const CLUSTER: &str = "each_fault_of_cluster_info_and_of_a_token_has_its_reason";
 const WAITS: &str = "what_nobody_but_the_machine_can_tell_is_told_by_the_machine";
@@ -55,6 +56,8 @@ pub const ROWS: &[Row] = &[
     row("TLS: a certificate that has expired", Reason::ServerCertificateExpired, WAY),
     row("TLS: a certificate that is not valid yet", Reason::ServerCertificateNotYetValid, WAY),
     row("TLS: a certificate for other names", Reason::ServerNameMismatch, WAY),
+    row("the discovery file cannot be fetched from its URL", Reason::DiscoveryFileNotFetched, WEB),
+    row("what the discovery file's URL answers with cannot be used", Reason::DiscoveryFileUnusable, WEB),
     row("the machine's clock is minutes or days off", Reason::ClockSkew, CLOCK),
     row("cluster-info does not exist", Reason::ClusterInfoMissing, CLUSTER),
     row("cluster-info cannot be read without credentials", Reason::ClusterInfoForbidden, CLUSTER),

@@ -23,6 +23,8 @@ use super::everywhere::{self, Failure};
 const EXPIRED: &str = "127.0.0.1:7443";
 const NOT_YET_VALID: &str = "127.0.0.1:7444";
 
+pub type Authority = CertifiedIssuer<'static, KeyPair>;
+
 /// Name, route, connection and TLS.
 pub fn each_fault_on_the_way_to_the_api_server_has_its_reason(suite: &Suite) -> Result<(), Failed> {
     let scene = Scene::new(suite, "way-1")?;
@@ -63,26 +65,37 @@ pub fn each_fault_on_the_way_to_the_api_server_has_its_reason(suite: &Suite) -> 
     certificates_of_another_time(&scene)
 }
 
+/// A new certificate authority.
+pub fn authority() -> Result<Authority, Failed> {
+    let mut authority = CertificateParams::new(Vec::new())?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Ok(CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?)
+}
+
+/// A server with a certificate of that authority.
+pub fn tls(parameters: &CertificateParams, authority: &Authority) -> Result<Arc<ServerConfig>, Failed> {
+    let key = KeyPair::generate()?;
+    let certificate = parameters.signed_by(&key, authority)?;
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)?;
+    Ok(Arc::new(server))
+}
+
 /// A real API server makes no certificate that has ended: stubs have one.
 fn certificates_of_another_time(scene: &Scene<'_>) -> Result<(), Failed> {
     let now = OffsetDateTime::now_utc();
-    let mut authority = CertificateParams::new(Vec::new())?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+    let authority = authority()?;
     for (address, from, until, seen) in [
         (EXPIRED, now - Duration::days(2), now - Duration::days(1), "TLS: a certificate that has expired"),
         (NOT_YET_VALID, now + Duration::days(1), now + Duration::days(2), "TLS: a certificate that is not valid yet"),
     ] {
         let mut parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
         (parameters.not_before, parameters.not_after) = (from, until);
-        let key = KeyPair::generate()?;
-        let certificate = parameters.signed_by(&key, &authority)?;
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)?;
-        let stub = scene.suite.spawn(serve(scene.listen(address.parse()?)?, Arc::new(server)));
+        let server = tls(&parameters, &authority)?;
+        let stub = scene.suite.spawn(serve(scene.listen(address.parse()?)?, server));
         let configuration = scene.with_file(address, &authority.pem())?;
         let outcome = scene.fails(&configuration, seen, &[address, "certificate"]);
         stub.abort();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use join_e2e::chaos::plan::Counts;
-use join_e2e::chaos::{Settings, run as disturb};
+use join_e2e::chaos::plan::{ControlPlaneCounts, Counts};
+use join_e2e::chaos::{Joins, Settings, run as disturb};
 use join_e2e::components::KubernetesMinor;
 use join_e2e::{host, prerequisites};
 
@@ -32,6 +32,15 @@ pub struct ChaosArguments {
     /// Twenty runs of all kinds, as in `cargo xtask test`
     #[arg(long, conflicts_with_all = ["kills", "cuts", "full", "clocks"])]
     short: bool,
+    /// Joins as a control plane, one after the other, instead of those of workers
+    #[arg(long, conflicts_with_all = ["kills", "cuts", "full", "clocks", "short", "machines_at_once"])]
+    control_planes: bool,
+    /// With --control-planes: the agent ends after each write up to this one or the last one, in a join for each
+    #[arg(long, default_value_t = 100, requires = "control_planes")]
+    writes: u32,
+    /// With --control-planes: in how many joins the agent is killed at a random moment
+    #[arg(long, default_value_t = 20, requires = "control_planes")]
+    agent_kills: u32,
     /// Only the run of this number
     #[arg(long, value_name = "RUN")]
     only: Option<u32>,
@@ -47,22 +56,27 @@ pub struct ChaosArguments {
 }
 
 impl ChaosArguments {
-    fn counts(&self) -> Counts {
+    fn joins(&self) -> Joins {
         let Self { kills, cuts, full, clocks, .. } = *self;
-        if self.short {
-            Counts::SHORT
+        if self.control_planes {
+            Joins::ControlPlanes(ControlPlaneCounts { writes: self.writes, kills: self.agent_kills })
+        } else if self.short {
+            Joins::Workers(Counts::SHORT)
         } else {
-            Counts { kills, cuts, full, clocks, longest_cut: Duration::from_mins(1) }
+            Joins::Workers(Counts { kills, cuts, full, clocks, longest_cut: Duration::from_mins(1) })
         }
     }
 
     /// The command that draws the same faults.
     fn command(&self, seed: u64) -> String {
-        let Counts { kills, cuts, full, clocks, .. } = self.counts();
-        let which = if self.short {
-            "--short".to_owned()
-        } else {
-            format!("--kills {kills} --cuts {cuts} --full {full} --clocks {clocks}")
+        let which = match self.joins() {
+            Joins::ControlPlanes(ControlPlaneCounts { writes, kills }) => {
+                format!("--control-planes --writes {writes} --agent-kills {kills}")
+            }
+            Joins::Workers(_) if self.short => "--short".to_owned(),
+            Joins::Workers(Counts { kills, cuts, full, clocks, .. }) => {
+                format!("--kills {kills} --cuts {cuts} --full {full} --clocks {clocks}")
+            }
         };
         format!("cargo xtask chaos --seed {seed} {which}")
     }
@@ -74,7 +88,7 @@ pub fn run(arguments: &ChaosArguments) -> anyhow::Result<ExitCode> {
     let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()) << 32 | u64::from(now_nanoseconds()));
     let settings = Settings {
         seed,
-        counts: arguments.counts(),
+        joins: arguments.joins(),
         only: arguments.only,
         at_once: arguments.machines_at_once,
         minor: arguments.kubernetes,
@@ -84,11 +98,12 @@ pub fn run(arguments: &ChaosArguments) -> anyhow::Result<ExitCode> {
     };
     println!("{}", settings.command);
     let results = disturb(&settings)?;
-    let page = results.markdown(&host::today(), &host::description());
+    let path = build::repository().join("docs/reliability.md");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let page = results.write_into(&before, &host::today(), &host::description());
     if arguments.print || arguments.short || arguments.only.is_some() {
         println!("\n{page}");
     } else {
-        let path = build::repository().join("docs/reliability.md");
         std::fs::write(&path, page).context("writing docs/reliability.md")?;
         println!("written: {}", path.display());
     }

@@ -6,12 +6,17 @@ use std::time::Duration;
 use kube::Client;
 
 use super::etcd;
+use super::observe;
 use super::plan::{Fault, Kind, Victim};
 use super::supervisor::{CONTROLLER, Supervisor};
 use crate::lab::{Lab, Machine, wait_until};
 
 /// The agent's unit.
 pub const AGENT_UNIT: &str = "join-agent.service";
+/// Tells the agent to end after a write. It is gone when the agent has ended, so that it does so once.
+const SWITCH: &str = "/run/end-after-write";
+/// How long an agent may take to its last write.
+const LONGEST_JOIN: Duration = Duration::from_mins(3);
 
 /// What faults need.
 pub struct Hands<'a> {
@@ -36,6 +41,7 @@ impl Hands<'_> {
             Kind::Kill(Victim::ApiServer) => self.kill("kube-apiserver", fault.lasts),
             Kind::Kill(Victim::Etcd) => self.kill("etcd", fault.lasts),
             Kind::Kill(Victim::ControllerManager) => self.kill("kube-controller-manager", fault.lasts),
+            Kind::AfterWrite => ends_after_a_write(machine),
             Kind::Cut => machine.set_connected(false).map(|()| true).map_err(Into::into),
             Kind::MachineDiskFull => machine.set_free_space(Some(0)).map(|()| true).map_err(Into::into),
             Kind::EtcdFull => self.runtime.block_on(etcd::set_full(self.etcd, true)).map(|()| true),
@@ -55,6 +61,16 @@ impl Hands<'_> {
     pub fn end(&self, fault: &Fault, machine: &Machine<'_>) -> anyhow::Result<()> {
         match fault.kind {
             Kind::Kill(_) => Ok(()),
+            Kind::AfterWrite => {
+                let switch = machine.path(SWITCH)?;
+                if switch.exists() {
+                    fs::remove_file(switch)?;
+                }
+                // The machine is compared with what it was.
+                fs::remove_dir_all(machine.path(format!("/etc/systemd/system/{AGENT_UNIT}.d"))?)?;
+                machine.run(&["systemctl", "daemon-reload"])?;
+                Ok(())
+            }
             Kind::Cut => Ok(machine.set_connected(true)?),
             Kind::MachineDiskFull => Ok(machine.set_free_space(None)?),
             // Left raised, it would be every later run's fault.
@@ -77,6 +93,33 @@ impl Hands<'_> {
         self.supervisor.kill(process, delay)?;
         Ok(there)
     }
+}
+
+/// What a fault needs before the request is created.
+pub fn arm(fault: &Fault, machine: &Machine<'_>) -> anyhow::Result<()> {
+    if fault.kind != Kind::AfterWrite {
+        return Ok(());
+    }
+    fs::write(machine.path(SWITCH)?, format!("JOIN_AGENT_CRASH_AFTER_WRITES={}\n", fault.write))?;
+    let folder = machine.path(format!("/etc/systemd/system/{AGENT_UNIT}.d"))?;
+    fs::create_dir_all(&folder)?;
+    let drop_in = format!("[Service]\nEnvironmentFile=-{SWITCH}\nExecStopPost=+/bin/rm -f {SWITCH}\n");
+    fs::write(folder.join("write.conf"), drop_in)?;
+    // A stop would remove the switch by the new unit, so that it is the new unit that is started first.
+    machine.run(&["systemctl", "stop", AGENT_UNIT])?;
+    machine.run(&["systemctl", "daemon-reload"])?;
+    machine.run(&["systemctl", "start", AGENT_UNIT])?;
+    Ok(())
+}
+
+/// Waits until the agent has ended after its write; tells whether it did, or made all its writes before.
+fn ends_after_a_write(machine: &Machine<'_>) -> anyhow::Result<bool> {
+    let switch = machine.path(SWITCH)?;
+    Ok(wait_until("the agent to end after a write or to join", LONGEST_JOIN, || match observe::told(machine) {
+        _ if !switch.exists() => Ok(true),
+        Some((step, _)) if step == "Joined" => Ok(false),
+        other => Err(format!("{other:?}")),
+    })?)
 }
 
 /// Kills a unit's processes; systemd brings them back as the unit says.

@@ -6,16 +6,23 @@ use std::time::{Duration, Instant};
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason, conditions};
 use kube::api::{DeleteParams, PostParams};
+use secrecy::ExposeSecret;
 
-use super::fault::AGENT_UNIT;
+use super::fault::{self, AGENT_UNIT};
 use super::judge::{Ended, Observed, Remains};
+use super::members;
 use super::observe::{self, Cluster};
 use super::plan::Fault;
 use super::run::{Field, Station};
 use crate::interrupt;
+use crate::lab::etcd::Member;
+use crate::lab::layout::CONTROL_PLANE;
 use crate::lab::{Error as LabError, Machine, patience, wait_until};
+use crate::operator::NAMESPACE;
 use crate::snapshot::{changed, snapshot};
 
+/// The Secret with the key of the certificates that control planes share.
+const CERTIFICATE_KEY: &str = "certificate-key";
 /// How long a join may take once nothing disturbs it any more.
 const LIMIT: Duration = Duration::from_mins(3);
 /// How long cleaning up may take: the controller looks for what deleted requests left once a minute at the latest.
@@ -29,6 +36,9 @@ impl Field<'_> {
     /// One join, from the creation of its request until the machine is what it was before.
     pub(super) fn join(&self, station: &Station<'_>, fault: Option<(&Fault, Duration)>) -> anyhow::Result<Seen> {
         let machine = &station.machine;
+        if let Some((fault, _)) = fault {
+            fault::arm(fault, machine)?;
+        }
         waits(machine)?;
         let joined = AtomicBool::new(false);
         let request = self.create(machine)?;
@@ -70,12 +80,20 @@ impl Field<'_> {
                 &uid,
             )?
         };
+        let members = self.members(machine)?;
         let (temporary, certificates) = (observe::temporary_files(machine)?, observe::client_certificates(machine)?);
         // A reset ends the node's pods first, and refuses while there is nobody to ask for them.
         wait_until("containerd to be back", SETTLE, || {
             machine.run(&["systemctl", "is-active", "containerd.service"]).map_err(|failure| failure.to_string())
         })?;
         machine.run(&["join-agent", "reset", "--yes"])?;
+        let members = match members {
+            None => None,
+            Some(joined) => {
+                let left = self.lab.etcd_members(CONTROL_PLANE)?;
+                Some(members::Seen { machine: name.to_owned(), joined, left })
+            }
+        };
         let after = snapshot(machine)?;
         let changed = changed(&station.before, &after).iter().map(|path| path.display().to_string()).collect();
         self.delete(name)?;
@@ -91,22 +109,55 @@ impl Field<'_> {
             temporary,
             certificates,
             changed,
+            members,
         };
         Ok(Seen { observed, disturbance })
     }
 
     /// Creates the request, as a person does who tries again when the API server does not answer.
     fn create(&self, machine: &Machine<'_>) -> anyhow::Result<NodeJoinRequest> {
+        let spec = if self.settings.joins.are_control_planes() {
+            self.store_certificate_key()?;
+            serde_json::json!({
+                "role": "ControlPlane", "machine": {"publicKeyHash": observe::key(machine)?}, "addresses": [machine.address()],
+                "controlPlane": {"certificateKeySecret": CERTIFICATE_KEY},
+            })
+        } else {
+            serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}, "addresses": [machine.address()]})
+        };
         let request: NodeJoinRequest = serde_json::from_value(serde_json::json!({
             "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest",
-            "metadata": {"name": machine.name()},
-            "spec": {"role": "Worker", "machine": {"trust": "FirstUse"}, "addresses": [machine.address()]},
+            "metadata": {"name": machine.name()}, "spec": spec,
         }))?;
         let created = wait_until("the request to be created", SETTLE, || {
             let work = async { self.cluster.requests().create(&PostParams::default(), &request).await };
             self.hands.runtime.block_on(within(work))
         })?;
         Ok(created)
+    }
+
+    /// Uploads the certificates that control planes share, as they are removed after two hours, and keeps their key.
+    fn store_certificate_key(&self) -> anyhow::Result<()> {
+        let key = self.lab.upload_certificates()?;
+        let secret = serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": CERTIFICATE_KEY, "namespace": NAMESPACE},
+            "stringData": {"certificateKey": key.expose_secret()},
+        });
+        self.operator.apply(&secret.to_string())?;
+        Ok(())
+    }
+
+    /// The members of etcd once the machine says that it is a control plane; none where it does not become one.
+    fn members(&self, machine: &Machine<'_>) -> anyhow::Result<Option<Vec<Member>>> {
+        if !self.settings.joins.are_control_planes() {
+            return Ok(None);
+        }
+        // The node is Ready before all pods of the control plane are.
+        wait_until("the machine to be a control plane", LIMIT, || match observe::told(machine) {
+            Some((step, _)) if step == "Joined" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })?;
+        Ok(Some(self.lab.etcd_members(CONTROL_PLANE)?))
     }
 
     /// Lets the fault happen at its moment, and takes it back.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use join_crds::Reason;
 
+use super::members;
 use super::plan::{Fault, Kind, Victim};
 
 /// How a join ended.
@@ -91,6 +92,8 @@ pub struct Observed {
     pub certificates: usize,
     /// Paths that were not, after the reset, what they were before the join.
     pub changed: Vec<String>,
+    /// The members of etcd, where the machine became a control plane.
+    pub members: Option<members::Seen>,
 }
 
 /// How old a certificate request may become that is decided: kube-controller-manager's cleaner takes it after an hour, and
@@ -111,6 +114,7 @@ pub fn violations(fault: &Fault, seen: &Observed) -> Vec<String> {
     let untrue = seen.reasons.iter().filter(|reason| !may_say(fault.kind, **reason));
     found.extend(untrue.map(|reason| format!("the request said {}, which was not true", reason.as_str())));
     found.extend(identity(seen));
+    found.extend(seen.members.iter().flat_map(members::violations));
     for (when, remains) in [("after the join", &seen.joined), ("after the request was deleted", &seen.deleted)] {
         found.extend(remains.tokens.iter().map(|id| format!("token {id} is there {when}")));
         found.extend(
@@ -203,7 +207,7 @@ mod tests {
     use super::*;
 
     fn fault(kind: Kind) -> Fault {
-        Fault { run: 1, kind, moment: 0, lasts: Duration::ZERO, offset: 0 }
+        Fault { run: 1, kind, moment: 0, lasts: Duration::ZERO, offset: 0, write: 0 }
     }
 
     fn request(name: &str, purpose: Purpose, key: &str) -> SeenRequest {
@@ -233,6 +237,7 @@ mod tests {
             temporary: Vec::new(),
             certificates: 1,
             changed: Vec::new(),
+            members: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use anyhow::Context;
 use join_crds::NodeJoinRequest;
 use join_crds::vocabulary::{
     ANNOUNCEMENT_PREFIX, BOOTSTRAP_USER_PREFIX, CLUSTER_INFO, JWS_KEY_PREFIX, KUBE_PUBLIC, KUBE_SYSTEM,
@@ -144,7 +145,17 @@ pub fn client_certificates(machine: &Machine<'_>) -> anyhow::Result<usize> {
 
 /// What the agent says that it does, and why: its step and message.
 pub fn told(machine: &Machine<'_>) -> Option<(String, String)> {
-    let text = std::fs::read(machine.path("/run/join-agent/status.json").ok()?).ok()?;
-    let said: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    let said = status(machine)?;
     Some((said["step"].as_str()?.to_owned(), said["message"].as_str()?.to_owned()))
+}
+
+/// The key of the machine, as its agent tells it.
+pub fn key(machine: &Machine<'_>) -> anyhow::Result<String> {
+    let said = status(machine).and_then(|said| said["publicKeyHash"].as_str().map(str::to_owned));
+    said.context("the agent does not tell the machine's key")
+}
+
+fn status(machine: &Machine<'_>) -> Option<serde_json::Value> {
+    let text = std::fs::read(machine.path("/run/join-agent/status.json").ok()?).ok()?;
+    serde_json::from_slice(&text).ok()
 }

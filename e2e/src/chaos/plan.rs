@@ -42,6 +42,8 @@ impl Victim {
 pub enum Kind {
     /// A process is killed; its supervisor starts it again.
     Kill(Victim),
+    /// The agent ends right after one of its writes; its unit starts it again.
+    AfterWrite,
     /// No packet passes between the machine and the rest.
     Cut,
     /// Nothing more can be written to the machine's disk.
@@ -60,6 +62,7 @@ impl Kind {
         matches!(
             self,
             Self::Kill(Victim::Agent | Victim::Kubelet | Victim::Containerd)
+                | Self::AfterWrite
                 | Self::Cut
                 | Self::MachineDiskFull
                 | Self::AgentClock
@@ -77,6 +80,7 @@ impl fmt::Display for Kind {
             Self::Kill(Victim::ControllerManager) => "kube-controller-manager killed",
             Self::Kill(Victim::Kubelet) => "kubelet killed",
             Self::Kill(Victim::Containerd) => "containerd killed",
+            Self::AfterWrite => "join-agent ended after one of its writes",
             Self::Cut => "network cut",
             Self::MachineDiskFull => "machine's disk full",
             Self::EtcdFull => "etcd's quota full",
@@ -100,18 +104,21 @@ pub struct Fault {
     pub lasts: Duration,
     /// How far a clock is moved, in seconds; 0 for all else.
     pub offset: i64,
+    /// After which write the agent ends, from 1; 0 for all else.
+    pub write: u32,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { run, kind, moment, lasts, offset } = self;
+        let Self { run, kind, moment, lasts, offset, write } = self;
         write!(f, "run {run}: {kind}")?;
         match kind {
+            Kind::AfterWrite => write!(f, ", number {write}")?,
             Kind::AgentClock | Kind::ControllerClock => write!(f, " by {offset:+} s")?,
             _ => write!(f, " at {:.1} % of a join", f64::from(*moment) / 10.0)?,
         }
         match kind {
-            Kind::Kill(Victim::Agent | Victim::Kubelet | Victim::Containerd) => Ok(()),
+            Kind::AfterWrite | Kind::Kill(Victim::Agent | Victim::Kubelet | Victim::Containerd) => Ok(()),
             Kind::Kill(_) => write!(f, ", started again after {:.1} s", lasts.as_secs_f64()),
             _ => write!(f, ", for {:.1} s", lasts.as_secs_f64()),
         }
@@ -169,6 +176,27 @@ pub fn plan(seed: u64, counts: &Counts) -> Vec<Fault> {
     (1..).zip(faults).map(|(run, (_, fault))| Fault { run, ..fault }).collect()
 }
 
+/// How many joins as a control plane, of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlPlaneCounts {
+    /// The agent ends after its first write, after its second one, and so on up to this one, or up to the last one that
+    /// there is.
+    pub writes: u32,
+    /// The agent is killed at a random moment.
+    pub kills: u32,
+}
+
+/// The faults of joins as a control plane: one after the other write, and then the moments that are drawn.
+pub fn plan_of_control_planes(seed: u64, counts: ControlPlaneCounts) -> Vec<Fault> {
+    let after_write =
+        |write| Fault { run: write, kind: Kind::AfterWrite, moment: 0, lasts: Duration::ZERO, offset: 0, write };
+    let killed = |number| {
+        let kill = Draw { seed, index: number }.fault(Kind::Kill(Victim::Agent), &Counts::SHORT);
+        Fault { run: counts.writes + number, lasts: Duration::ZERO, ..kill }
+    };
+    (1..=counts.writes).map(after_write).chain((1..=counts.kills).map(killed)).collect()
+}
+
 /// So many kinds, one after the other and again from the first one.
 fn turns(count: u32, kinds: &[Kind]) -> impl Iterator<Item = Kind> {
     kinds.iter().copied().cycle().take(count as usize)
@@ -209,6 +237,7 @@ impl Draw {
             Kind::MachineDiskFull | Kind::EtcdFull => {
                 self.duration("lasts", second, LONGEST_FULL.min(4 * counts.longest_cut))
             }
+            Kind::AfterWrite => Duration::ZERO,
             Kind::AgentClock | Kind::ControllerClock => WRONG_CLOCK.min(4 * counts.longest_cut),
         };
         let is_clock = matches!(kind, Kind::AgentClock | Kind::ControllerClock);
@@ -221,6 +250,7 @@ impl Draw {
             moment: if is_clock { 0 } else { u32::try_from(self.between("moment", first, LAST_MOMENT)).unwrap_or(0) },
             lasts,
             offset: if is_clock { OFFSETS.get(which).copied().unwrap_or_default() } else { 0 },
+            write: 0,
         }
     }
 }
@@ -308,6 +338,26 @@ mod tests {
                 "run 4: machine's disk full at 7.6 % of a join, for 18.4 s",
             ]
         );
+    }
+
+    #[test]
+    fn a_control_planes_join_is_hit_after_each_write_and_at_moments_of_the_seed() {
+        let counts = ControlPlaneCounts { writes: 3, kills: 20 };
+        let faults = plan_of_control_planes(7, counts);
+        let lines: Vec<String> = faults.iter().skip(1).take(4).map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "run 2: join-agent ended after one of its writes, number 2",
+                "run 3: join-agent ended after one of its writes, number 3",
+                "run 4: join-agent killed at 104.7 % of a join",
+                "run 5: join-agent killed at 45.8 % of a join",
+            ]
+        );
+        assert_eq!(faults.iter().map(|fault| fault.run).collect::<Vec<_>>(), (1..=23).collect::<Vec<_>>());
+        assert_eq!(faults, plan_of_control_planes(7, counts));
+        assert_ne!(faults, plan_of_control_planes(8, counts));
+        assert!(faults.iter().all(|fault| u64::from(fault.moment) <= LAST_MOMENT && fault.lasts.is_zero()));
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct Results {
     pub kubernetes: String,
     /// How many machines joined at once.
     pub at_once: usize,
+    /// Whether they joined as control planes.
+    pub are_control_planes: bool,
     /// How many runs were asked for.
     pub planned: usize,
     /// What an undisturbed join takes here.
@@ -79,14 +81,55 @@ impl Results {
         self.outcomes.iter().map(|outcome| outcome.violations.len()).sum()
     }
 
-    /// The page. `date` and `host` say when and where it was measured.
-    pub fn markdown(&self, date: &str, host: &str) -> String {
+    /// The page with these results in place of those that it has of the same kind. `date` and `host` say when and where
+    /// they were measured.
+    pub fn write_into(&self, page: &str, date: &str, host: &str) -> String {
+        let (workers, control_planes) = match page.split_once(CONTROL_PLANES) {
+            Some((workers, section)) => (workers, format!("{CONTROL_PLANES}{section}")),
+            None => (page, String::new()),
+        };
+        if self.are_control_planes {
+            format!("{workers}{}", self.section(date, host))
+        } else {
+            format!("{}{control_planes}", self.markdown(date, host))
+        }
+    }
+
+    /// The section of control planes.
+    fn section(&self, date: &str, host: &str) -> String {
+        let mut section = format!(
+            "{CONTROL_PLANES}\n\
+             Written by `cargo xtask chaos --control-planes` on {date}: {} as a second control plane, seed {}, one after the other in \
+             one lab, each with a member of etcd beside the first one's. An undisturbed join takes {:.1} s there (median of three), \
+             most of it until the static pods are Ready; it is the 1 of the last two columns.\n\n\
+             Host: {host}. Kubernetes {}.\n\n\
+             The same again: `{}`. One run of it: the same with `--only` and the run's number.\n\n",
+            self.runs(),
+            self.seed,
+            self.undisturbed.as_secs_f64(),
+            self.kubernetes,
+            self.command,
+        );
+        section.push_str(&self.table());
+        for part in [self.told_while_disturbed(), self.broken()] {
+            section.push_str(&part.replace("\n## ", "\n### "));
+        }
+        section.push_str(EXPLANATION_OF_CONTROL_PLANES);
+        section
+    }
+
+    fn runs(&self) -> String {
         let done = self.outcomes.len();
-        let runs = if done == self.planned {
+        if done == self.planned {
             format!("{done} joins")
         } else {
             format!("{done} of {} joins (interrupted)", self.planned)
-        };
+        }
+    }
+
+    /// The page of workers.
+    fn markdown(&self, date: &str, host: &str) -> String {
+        let runs = self.runs();
         let mut page = format!(
             "# Reliability\n\n\
              Written by `cargo xtask chaos` on {date}: {runs}, seed {}, {} at once where their faults do not meet, in one lab with \
@@ -194,6 +237,21 @@ impl Results {
     }
 }
 
+/// What the section of control planes begins with.
+const CONTROL_PLANES: &str = "\n## Control planes\n";
+
+/// What was done to joins as a control plane, and what was looked at.
+const EXPLANATION_OF_CONTROL_PLANES: &str = "
+### What was done to control planes
+
+- **Ended after one of its writes**: the agent aborts right after the first write to the machine in one run, after the second one in the next, and so on, once in each; its unit starts it again. In the last of these runs there was no such write any more, and so it was not *hit*.
+- **Killed**: SIGKILL at a random moment between the creation of the request and a little after the usual end of a join.
+
+### What must hold of control planes
+
+All that must hold of workers. Besides, etcd has exactly one member of each machine, and each of them votes; after `join-agent reset` it has the first one's alone.
+";
+
 /// What the columns mean, and what was looked at.
 const EXPLANATION: &str = "
 ## What was done
@@ -215,7 +273,7 @@ mod tests {
     use crate::chaos::plan::Victim;
 
     fn outcome(run: u32, kind: Kind, ended: Ended) -> Outcome {
-        let fault = Fault { run, kind, moment: 500, lasts: Duration::from_secs(2), offset: 0 };
+        let fault = Fault { run, kind, moment: 500, lasts: Duration::from_secs(2), offset: 0, write: 0 };
         Outcome { fault, was_hit: true, told: None, violations: Vec::new(), ended, reasons: [Reason::Joining].into() }
     }
 
@@ -236,6 +294,7 @@ mod tests {
             command: "cargo xtask chaos --seed 7".to_owned(),
             kubernetes: "v1.37.2".to_owned(),
             at_once: 2,
+            are_control_planes: false,
             planned: 6,
             undisturbed: Duration::from_secs(2),
             outcomes: vec![
@@ -251,11 +310,41 @@ mod tests {
     #[test]
     fn the_page_is_that_of_the_golden_file() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/chaos/golden/reliability.md");
-        let page = results().markdown("2026-01-31", "a host");
+        let page = results().write_into("", "2026-01-31", "a host");
+        let page = of_control_planes().write_into(&page, "2026-02-01", "a host");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &page).unwrap();
         }
         assert_eq!(page, std::fs::read_to_string(path).unwrap());
+    }
+
+    fn of_control_planes() -> Results {
+        let mut hit = outcome(1, Kind::AfterWrite, ready(30));
+        hit.reasons.insert(Reason::AgentFailed);
+        let mut broken = outcome(3, Kind::Kill(Victim::Agent), ready(40));
+        broken.violations.push("etcd's member \"chaos-1\" had no vote".to_owned());
+        let mut beyond = outcome(2, Kind::AfterWrite, ready(20));
+        beyond.was_hit = false;
+        Results {
+            at_once: 1,
+            are_control_planes: true,
+            planned: 3,
+            undisturbed: Duration::from_secs(20),
+            command: "cargo xtask chaos --control-planes --seed 7".to_owned(),
+            outcomes: vec![hit, beyond, broken],
+            ..results()
+        }
+    }
+
+    #[test]
+    fn results_replace_those_of_the_same_kind_alone() {
+        let workers = results().write_into("", "2026-01-31", "a host");
+        let both = of_control_planes().write_into(&workers, "2026-02-01", "a host");
+        assert!(both.starts_with(&workers) && both.len() > workers.len());
+        assert_eq!(results().write_into(&both, "2026-01-31", "a host"), both);
+        assert_eq!(of_control_planes().write_into(&both, "2026-02-01", "a host"), both);
+        let later = results().write_into(&both, "2026-03-01", "a host");
+        assert_eq!(later, both.replace("2026-01-31", "2026-03-01"));
     }
 
     #[test]
@@ -269,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_run_that_was_not_finished_is_a_violation() {
-        let fault = Fault { run: 1, kind: Kind::Cut, moment: 0, lasts: Duration::ZERO, offset: 0 };
+        let fault = Fault { run: 1, kind: Kind::Cut, moment: 0, lasts: Duration::ZERO, offset: 0, write: 0 };
         assert_eq!(Outcome::unfinished(fault, "because".to_owned()).violations, ["because"]);
     }
 }

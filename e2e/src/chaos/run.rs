@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::fault::Hands;
 use super::join::waits;
 use super::judge::{self, Ended};
 use super::observe::Cluster;
-use super::plan::{Counts, Fault, plan};
+use super::plan::{ControlPlaneCounts, Counts, Fault, Kind, plan, plan_of_control_planes};
 use super::report::{Outcome, Results};
 use super::supervisor::{CONTROLLER, Supervisor};
 use crate::components::{Components, KubernetesMinor};
@@ -19,16 +20,38 @@ use crate::lab::{Lab, Machine, own_name};
 use crate::operator::{Enrollment, Operator};
 use crate::snapshot::{Snapshot, snapshot};
 
+/// Which joins are disturbed, and how many by each fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joins {
+    /// Those of workers.
+    Workers(Counts),
+    /// Those of a second control plane, one after the other.
+    ControlPlanes(ControlPlaneCounts),
+}
+
+impl Joins {
+    fn plan(self, seed: u64) -> Vec<Fault> {
+        match self {
+            Self::Workers(counts) => plan(seed, &counts),
+            Self::ControlPlanes(counts) => plan_of_control_planes(seed, counts),
+        }
+    }
+
+    pub(super) fn are_control_planes(self) -> bool {
+        matches!(self, Self::ControlPlanes(_))
+    }
+}
+
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// From this all faults are drawn.
     pub seed: u64,
-    /// How many of each.
-    pub counts: Counts,
+    /// Which joins, and how many of each fault.
+    pub joins: Joins,
     /// Only the run of this number.
     pub only: Option<u32>,
-    /// How many machines join at once, where their faults do not meet.
+    /// How many machines join at once, where their faults do not meet; control planes, which share etcd, join alone.
     pub at_once: usize,
     /// The Kubernetes version.
     pub minor: KubernetesMinor,
@@ -53,6 +76,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<Results> {
     let lab = Lab::start(&own_name("chaos")?, settings.minor, components)?;
     let operator = Operator::install(&lab, settings.binaries.clone())?;
     operator.start_controller(CONTROLLER, &[])?;
+    if settings.joins.are_control_planes() {
+        lab.add_etcd_pod_stub()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let client = runtime.block_on(lab.client())?;
     let etcd = runtime.block_on(etcd::client(&lab))?;
@@ -77,9 +103,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<Results> {
 
 /// What all runs share.
 pub(super) struct Field<'a> {
-    settings: &'a Settings,
-    lab: &'a Lab,
-    operator: &'a Operator<'a>,
+    pub(super) settings: &'a Settings,
+    pub(super) lab: &'a Lab,
+    pub(super) operator: &'a Operator<'a>,
     enrollment: Enrollment,
     pub(super) hands: Hands<'a>,
     pub(super) cluster: Cluster,
@@ -95,10 +121,34 @@ pub(super) struct Station<'a> {
     pub(super) before: Snapshot,
 }
 
+/// The faults that are left.
+struct Queue<'a> {
+    faults: &'a Mutex<VecDeque<Fault>>,
+    /// How many were left out.
+    needless: &'a AtomicUsize,
+}
+
+impl Queue<'_> {
+    fn next(&self) -> Option<Fault> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// After the last write of a join there are no others.
+    fn leave_out(&self, kind: Kind) {
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = faults.len();
+        faults.retain(|fault| fault.kind != kind);
+        self.needless.fetch_add(before - faults.len(), Ordering::Relaxed);
+    }
+}
+
 impl<'a> Field<'a> {
     fn all(&self, kubernetes: String) -> anyhow::Result<Results> {
-        let faults = plan(self.settings.seed, &self.settings.counts);
+        let joins = self.settings.joins;
+        let at_once = if joins.are_control_planes() { 1 } else { self.settings.at_once.max(1) };
+        let faults = joins.plan(self.settings.seed);
         let planned = faults.len();
+        let needless = AtomicUsize::new(0);
         let wanted = |fault: &Fault| self.settings.only.is_none_or(|only| only == fault.run);
         let queue = Mutex::new(faults.into_iter().filter(wanted).collect::<VecDeque<_>>());
         let first = self.station()?;
@@ -109,9 +159,9 @@ impl<'a> Field<'a> {
         let failures: Vec<anyhow::Error> = std::thread::scope(|scope| {
             let lane = || {
                 let mut station = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-                self.lane(&queue, &mut station, undisturbed, &outcomes)
+                self.lane(&Queue { faults: &queue, needless: &needless }, &mut station, undisturbed, &outcomes)
             };
-            let lanes: Vec<_> = (0..self.settings.at_once.max(1)).map(|_| scope.spawn(lane)).collect();
+            let lanes: Vec<_> = (0..at_once).map(|_| scope.spawn(lane)).collect();
             let ended =
                 lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a lane panicked"))));
             ended.filter_map(Result::err).collect()
@@ -128,8 +178,9 @@ impl<'a> Field<'a> {
             seed: self.settings.seed,
             command: self.settings.command.clone(),
             kubernetes,
-            at_once: self.settings.at_once,
-            planned: if self.settings.only.is_some() { 1 } else { planned },
+            at_once,
+            are_control_planes: joins.are_control_planes(),
+            planned: if self.settings.only.is_some() { 1 } else { planned - needless.into_inner() },
             undisturbed,
             outcomes,
         })
@@ -138,13 +189,13 @@ impl<'a> Field<'a> {
     /// Takes one fault after the other until there are none left.
     fn lane(
         &self,
-        queue: &Mutex<VecDeque<Fault>>,
+        queue: &Queue<'_>,
         station: &mut Option<Station<'a>>,
         undisturbed: Duration,
         outcomes: &Mutex<Vec<Outcome>>,
     ) -> anyhow::Result<()> {
         while !interrupt::requested() {
-            let Some(fault) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { break };
+            let Some(fault) = queue.next() else { break };
             let ready = match station.take() {
                 Some(ready) => ready,
                 None => self.station()?,
@@ -163,6 +214,9 @@ impl<'a> Field<'a> {
                 Err(failure) => Outcome::unfinished(fault, format!("the run could not be finished: {failure:#}")),
             };
             println!("{}", outcome.line());
+            if fault.kind == Kind::AfterWrite && !outcome.was_hit {
+                queue.leave_out(Kind::AfterWrite);
+            }
             if outcome.violations.is_empty() {
                 *station = Some(ready);
             } else {
@@ -190,7 +244,12 @@ impl<'a> Field<'a> {
     fn station(&self) -> anyhow::Result<Station<'a>> {
         let mut count = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         *count += 1;
-        let machine = self.lab.add_machine(&format!("chaos-{count}"))?;
+        let name = format!("chaos-{count}");
+        let machine = if self.settings.joins.are_control_planes() {
+            self.lab.add_control_plane_machine(&name)?
+        } else {
+            self.lab.add_machine(&name)?
+        };
         self.operator.install_agent(&machine, &self.enrollment)?;
         waits(&machine)?;
         let before = snapshot(&machine)?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use join_e2e::chaos::plan::Counts;
-use join_e2e::chaos::{Settings, run};
+use join_e2e::chaos::{Joins, Settings, run};
 use join_e2e::components::KubernetesMinor;
 use join_e2e::suite::{binaries, in_turns, log_folder};
 use libtest_mimic::{Failed, Trial};
@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<ExitCode> {
 fn short() -> Result<(), Failed> {
     let settings = Settings {
         seed: SEED,
-        counts: Counts::SHORT,
+        joins: Joins::Workers(Counts::SHORT),
         only: None,
         at_once: 2,
         minor: KubernetesMinor::V1_37,

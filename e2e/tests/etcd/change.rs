@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::try_join;
-use join_agent::etcd::{Error, Own, Refusal, Which};
+use join_agent::etcd::{Error, Own, Refusal, Which, has_begun};
 use libtest_mimic::Failed;
 use tokio::time::Instant;
 
@@ -124,6 +124,28 @@ pub fn removed_down_to_the_last_one() -> Result<(), Failed> {
         let gone = membership.promote(&second, deadline()).await;
         assert!(matches!(&gone, Err(Error::NotAMember(url)) if *url == second), "{gone:?}");
         assert_eq!(cluster.voting(1).await?, cluster.client_urls(&[1]));
+        Ok(())
+    })
+}
+
+/// Another machine leaves between the addition of one and the start of its etcd, which ends with a list that is not right any
+/// more. What it leaves behind must not pass for an etcd that needs no list.
+pub fn members_change_before_its_first_start() -> Result<(), Failed> {
+    let (cluster, _running) = Cluster::of(8, "etcd-members-change", 2)?;
+    block_on(async {
+        let mut membership = cluster.connect(&[1]).await?;
+        let old = cluster.add(&mut membership, 3, deadline()).await?;
+        membership.leave(Which::Name("two"), deadline()).await?;
+        cluster.start(3, &old)?.wait()?;
+        assert!(cluster.data_folder(3).join("member").exists());
+        assert!(!has_begun(&cluster.data_folder(3)), "it would be started with the old list for ever");
+
+        let new = cluster.add(&mut membership, 3, deadline()).await?;
+        assert_ne!(new, old);
+        let _third = cluster.start(3, &new)?;
+        membership.promote(&cluster.peer_url(3), deadline()).await?;
+        assert!(has_begun(&cluster.data_folder(3)));
+        assert_eq!(cluster.voting(3).await?, cluster.client_urls(&[1, 3]));
         Ok(())
     })
 }

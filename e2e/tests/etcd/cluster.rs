@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use join_agent::etcd::{Error, InitialCluster, Membership, Own};
 use join_e2e::components::Components;
-use join_e2e::lab::patience;
+use join_e2e::lab::{patience, wait_until};
 use join_e2e::suite::log_folder;
 use libtest_mimic::Failed;
 use tempfile::TempDir;
@@ -32,6 +32,17 @@ pub struct Cluster {
 
 /// An etcd that runs; it is killed when this is dropped.
 pub struct Running(Child);
+
+impl Running {
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> Result<(), Failed> {
+        let ended = wait_until("etcd to end", Duration::from_mins(1), || match self.0.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        Ok(ended?)
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -40,6 +40,10 @@ fn main() -> anyhow::Result<ExitCode> {
         Trial::test("two_at_once_and_one_that_was_abandoned", change::two_at_once_and_one_that_was_abandoned),
         Trial::test("a_machine_installed_anew_is_a_new_member", change::a_machine_installed_anew_is_a_new_member),
         Trial::test("removed_down_to_the_last_one", change::removed_down_to_the_last_one),
+        Trial::test(
+            "members_that_change_before_its_first_start_do_not_keep_it_out",
+            change::members_change_before_its_first_start,
+        ),
         Trial::test("what_cannot_be_is_refused_before_anything_is_changed", refuse::before_anything_is_changed),
         Trial::test("who_is_not_trusted_is_told_apart", refuse::who_is_not_trusted_is_told_apart),
         Trial::test("who_does_not_answer_is_passed_over", refuse::who_does_not_answer_is_passed_over),

@@ -141,9 +141,8 @@ async fn join_etcd(
     let manifest = join_control_plane::etcd_manifest(configuration, member, host, &members)
         .map_err(join_control_plane::Error::from)?;
     let path = manifest.path.display().to_string();
-    // etcd looks at the list once. Another one, after others have joined, would only start it anew.
-    let has_begun = journal.exists(&path) && Path::new(ETCD_FOLDER).join("member").exists();
-    if !has_begun {
+    // Another list, after others have joined, would only start it anew.
+    if !(journal.exists(&path) && etcd::has_begun(Path::new(ETCD_FOLDER))) {
         write(journal, &manifest)?;
     }
     telling(deadline, SHOULD_BE_HEALTHY, tell, async |until| etcd.promote(&peer_url, until).await).await

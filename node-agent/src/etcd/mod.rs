@@ -23,6 +23,8 @@
 //! - **Data of a membership that has ended** are refused before a member is added that could not start with them.
 //! - **A name that another member has** is refused before: etcd takes a list with one name twice for one member.
 //! - **The last voting member** is not removed.
+//! - **The list of members** is written anew until etcd has begun its log: one that another machine has left or joined since
+//!   would keep it out.
 //! - A member whose voting fails is waited for until the caller's deadline, not for a number of tries.
 
 mod client;
@@ -220,6 +222,13 @@ fn data(folder: &Path) -> Result<Data, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Data::None),
         Err(source) => Err(Error::Data { folder: member, source }),
     }
+}
+
+/// Whether the etcd of a folder has begun its log (`member/wal`). It does so once it has compared the list of members that it
+/// was started with to what the others say, and does not look at the list from then on (`bootstrap` in
+/// server/etcdserver/bootstrap.go); `member` is there before.
+pub fn has_begun(data_folder: &Path) -> bool {
+    data_folder.join("member/wal").exists()
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ pub(super) fn clock(server: &Server) -> Finding {
 /// cluster-info. Before the first join it may be missing where kubeadm did not make it; the controller then does.
 pub(super) fn cluster_info(facts: &Facts) -> Finding {
     const EXPECTED: &str = "kube-public/cluster-info names this cluster's address and certificate authority";
-    const REMEDY: &str = "on a control plane: kubeadm init phase bootstrap-token; or delete it, and the controller writes it anew: kubectl -n kube-public delete configmap cluster-info";
+    const REMEDY: &str = "on a control plane: kubeadm init phase bootstrap-token; or, if the controller runs with --cluster-endpoint, delete it, and it is written anew: kubectl -n kube-public delete configmap cluster-info";
     let failed = |observed: String| Finding::failed(ids::CLUSTER_INFO, EXPECTED, observed, REMEDY);
     let map = match &facts.cluster_info {
         Look::Found(map) => map,

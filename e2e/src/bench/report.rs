@@ -132,7 +132,9 @@ impl Report<'_> {
              it is Ready and its token removed, without the leader's lease and without the announcement (one write, \
              before). Where the kubelet asks for a serving certificate, its decision takes up to three more writes, most of \
              them after that. kubeadm's are its own, without those of the kubelet, which requests its certificate \
-             itself.\n",
+             itself.\n\n\
+             Not measured: the controller's memory and processor time, with few requests or with thousands, and joins beside \
+             each other.\n",
         );
         page.push_str(&self.targets(ratio));
         page

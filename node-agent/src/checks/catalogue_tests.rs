@@ -43,7 +43,8 @@ the second part are made by a join whose request has `role: ControlPlane`, which
 ## What kubeadm checks and this does not
 
 - `FileExisting-conntrack`: kubeadm asks for it only in clusters older than 1.32.
-- Of control planes: `Firewalld`, `ImagePull`, `KubernetesVersion`, and `HTTPProxy` of the machine's own address. There is
+- Of control planes: `Firewalld`, `ImagePull`, `KubernetesVersion`, and `HTTPProxy` of the machine's own address. Nothing takes
+  the place of `Firewalld`: [which ports are needed](compatibility.md#ports). There is
   no kubeadm whose version the cluster's could be compared with; images are pulled by the kubelet, and what fails then is
   told. `ExternalEtcdClientCertificates` has nothing to look at: they come with the shared certificates.
 - `SystemVerification` does not load a kernel module to read the kernel's configuration (kubeadm runs `modprobe

@@ -12,6 +12,19 @@ use crate::build::repository;
 /// What every target is to reach.
 const GOAL: u64 = 10_000_000;
 
+/// Kept by hand: what is read and has no target.
+const WITHOUT_TARGET: &str = "\
+## What has no target
+
+Read as well, and without a target of their own:
+
+- kubeadm's `ClusterConfiguration` and the kubelet's configuration, from the ConfigMaps `kubeadm-config` and `kubelet-config`, which the agent reads with its request's token;
+- the shared certificates of a control plane, from the Secret `kubeadm-certs`: their decryption, and the PEM inside;
+- the certificate that the kubelet is issued, which the agent compares with what it asked for;
+- answers of etcd and of the container runtime (protobuf), and of the API server (JSON), as far as they are not named above;
+- the agent's own files: its journal, its keys and its membership, which root alone can write.
+";
+
 pub fn write_page(record: &Record) -> anyhow::Result<()> {
     fs::write(repository().join("docs/fuzzing.md"), page(record)?).context("writing docs/fuzzing.md")
 }
@@ -22,8 +35,8 @@ fn page(record: &Record) -> anyhow::Result<String> {
     let last = runs.iter().map(|run| run.date.as_str()).max().unwrap_or("never");
     let mut page = format!(
         "# Fuzzing\n\n\
-         Every parser of what a network, a machine or a person sends has a target of libFuzzer in the folder `fuzz`, which \
-         checks more than the absence of panics: what is approved is what was asked for, only pinned authorities are \
+         Parsers of what a network, a machine or a person sends have targets of libFuzzer in the folder `fuzz`, which \
+         check more than the absence of panics: what is approved is what was asked for, only pinned authorities are \
          trusted, what is read and written again is the same.\n\n\
          `cargo xtask fuzz` goes on where the runs before it ended, until each target has had ten million inputs; what \
          every run has reached stands in `fuzz/record.json`, from which this page is written. The runs were made \
@@ -67,7 +80,7 @@ fn page(record: &Record) -> anyhow::Result<String> {
     let sizes: Vec<String> = sizes.collect::<anyhow::Result<_>>()?;
     write!(
         page,
-        "\n## How it is built\n\n\
+        "\n{WITHOUT_TARGET}\n## How it is built\n\n\
          - Optimised, with overflow checks and debug assertions, which are findings as well. Arithmetic of elliptic curves \
          and ciphers is built without them: it would take most of the time, and is not what is looked at.\n\
          - Without AddressSanitizer. The project's own code is free of `unsafe`, which its lints forbid. What is \

@@ -8,6 +8,7 @@
 //! | `sh machine` | the same for root on the machine that joins |
 //! | `sh node` | the same for root on the node that was there before |
 //! | `console` | a transcript: what follows `$ ` (or `machine# `) is a command and is run, all else is output |
+//! | `ini drop-in` | a drop-in of join-agent.service, which systemd verifies |
 //! | `… norun="why"` | commands that their programs understand, which is tested, and that cannot be run here, and why |
 //! | `… skip="why"` | can be neither run nor validated here, and why |
 //!

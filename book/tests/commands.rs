@@ -54,7 +54,7 @@ fn every_command_is_understood_by_its_program() {
 /// A block that is meant to be a command and is not marked as one would never be checked.
 #[test]
 fn no_block_has_a_language_that_is_not_known_here() {
-    let known = ["", "console", "json", "rust", "sh", "shell", "text", "toml", "yaml", "promql"];
+    let known = ["", "console", "ini", "json", "rust", "sh", "shell", "text", "toml", "yaml", "promql"];
     let mut wrong = Vec::new();
     for page in pages().unwrap() {
         for block in blocks(&page.text).iter().filter(|block| !known.contains(&block.language.as_str())) {

@@ -35,6 +35,17 @@ fn request(object: &Value) -> Outcome {
 
 /// The file that a configuration names is made as well, so that it is there to be read.
 fn agent_configuration(text: &str) -> Outcome {
+    agent_configuration_beside(text, DISCOVERY)
+}
+
+/// What discovery by a file is given, as the agent reads it.
+fn discovery_file(text: &str) -> Outcome {
+    let head = "apiVersion: agent.nodejoin.dev/v1alpha1\nkind: AgentConfiguration\n";
+    let of_a_file = "discovery: {file: {kubeConfigPath: /etc/join-agent/discovery.conf}}\n";
+    agent_configuration_beside(&format!("{head}{of_a_file}"), text)
+}
+
+fn agent_configuration_beside(text: &str, discovery: &str) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -42,7 +53,7 @@ fn agent_configuration(text: &str) -> Outcome {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path
     };
-    let discovery = write("discovery.conf", DISCOVERY);
+    let discovery = write("discovery.conf", discovery);
     let token = write("token", "abcdef.0123456789abcdef\n");
     let text = text
         .replace("/etc/join-agent/discovery.conf", &discovery.display().to_string())
@@ -91,6 +102,7 @@ fn check(block: &Block) -> Outcome {
                 (Some("nodejoin.dev/v1alpha1"), Some("NodeJoinRequest")) => request(object)?,
                 (Some("agent.nodejoin.dev/v1alpha1"), Some("AgentConfiguration"))
                 | (Some("kubeadm.k8s.io/v1beta4"), Some("JoinConfiguration")) => agent_configuration(&block.text)?,
+                (Some("v1"), Some("Config")) => discovery_file(&block.text)?,
                 (Some(version), kind) if version.contains("nodejoin.dev") => {
                     return Err(format!("{version} has no kind {kind:?}"));
                 }
@@ -162,6 +174,7 @@ fn a_wrong_block_is_found() {
         (format!("{kubeadm}discovery: {{caCertHash: []}}"), "", "caCertHash"),
         ("apiVersion: nodejoin.dev/v1alpha1\nkind: NodeJoin".to_owned(), "", "no kind"),
         ("rules: []".to_owned(), "", "needs an apiVersion"),
+        ("apiVersion: v1\nkind: Config\nclusters: []".to_owned(), "", "0 clusters"),
         ("replicas: 3".to_owned(), "values", "replicas"),
         ("#cloud-config\nwrite_files: [{path: /etc/join-agent/config.yaml}]".to_owned(), "", "0600"),
     ] {

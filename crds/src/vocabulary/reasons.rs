@@ -171,7 +171,7 @@ reasons! {
         next "Nothing to do. If it stays, look for requests that are Stalled.";
     ClusterInfoUnusable on [CredentialIssued, Ready, Stalled]
         "The ConfigMap cluster-info in kube-public cannot be used, so that a machine could not verify this cluster."
-        next "Repair what the message names, or delete the ConfigMap: the controller writes it anew from its own connection.";
+        next "Repair what the message names: on a control plane, kubeadm init phase bootstrap-token writes it anew. A controller that runs with --cluster-endpoint does so as well, once the ConfigMap is deleted.";
     TokenIssued on [CredentialIssued]
         "A bootstrap token for this machine exists, and its signature is in cluster-info."
         next "Nothing to do.";
@@ -198,7 +198,7 @@ reasons! {
         next "Repair what the message names. The agent tries again by itself, at the latest after a minute.";
     MachineNotWritable on [ClientCertificateIssued, NodeRegistered, Ready]
         "A file could not be written on the machine: its disk is full, or mounted read-only; the message names the file."
-        next "Make room on the machine (df -h and df -i show what is full), or mount the file system for writing. The agent tries again by itself.";
+        next "Make room on the machine (df -h and df -i show what is full), or mount the file system for writing. A stateDirectory other than /var/lib/join-agent needs a drop-in of join-agent.service (docs/agent-configuration.md). The agent tries again by itself.";
     RequestAbsent on []
         "There is no NodeJoinRequest of this machine's name."
         next "Create one: kubectl njr machines shows the machine, and kubectl njr accept writes the request.";

@@ -16,12 +16,20 @@ use super::suite::{MACHINE, PATIENCE, Suite};
 const API_SERVER: &str = "kube-apiserver";
 /// What an agent's configuration may name, so that it is there to be read.
 const DISCOVERY_FILE: &str = include_str!("../../../fuzz/seeds/discovery_file/good-token.yaml");
+/// A configuration that names a discovery file.
+const BY_A_FILE: &str = "\
+apiVersion: agent.nodejoin.dev/v1alpha1
+kind: AgentConfiguration
+discovery: {file: {kubeConfigPath: /etc/join-agent/discovery.conf}}
+";
 
 /// Who reads a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reader {
     /// join-agent: a file of this text.
     Agent(String),
+    /// join-agent: the kubeconfig that discovery by a file is given.
+    DiscoveryFile,
     /// Helm: values of the chart.
     Helm,
     /// kube-apiserver when it starts: the file that this flag names.
@@ -50,7 +58,7 @@ pub fn blocks_are_taken_by_their_programs(suite: &Suite) -> Result<(), Failed> {
             broken.extend(read.err().map(|failure| format!("{place}: {}", failure.message().unwrap_or_default())));
         }
     }
-    for reader in [Reader::Helm, Reader::Cluster, AUTHENTICATION, AUDIT] {
+    for reader in [Reader::Helm, Reader::Cluster, Reader::DiscoveryFile, AUTHENTICATION, AUDIT] {
         if !seen.iter().any(|(found, _)| *found == reader) {
             broken.push(format!("no page has a block for {reader:?}"));
         }
@@ -67,6 +75,7 @@ pub fn wrong_blocks_are_refused(suite: &Suite) -> Result<(), Failed> {
     for (reader, text, expected) in [
         (Reader::Agent(format!("{agent}discovery: {{}}")), String::new(), "expected exactly one"),
         (Reader::Agent(format!("{kubeadm}discovery: {{caCertHash: []}}")), String::new(), "caCertHash"),
+        (Reader::DiscoveryFile, "apiVersion: v1\nkind: Config\nclusters: []".to_owned(), "0 clusters"),
         (Reader::Helm, "replicas: 3".to_owned(), "replicas"),
         (Reader::Cluster, format!("{request}spec: {{machine: {{}}}}"), "needs either publicKeyHash"),
         (
@@ -108,6 +117,7 @@ fn reader(block: &Block) -> Result<Reader, Failed> {
         ("agent.nodejoin.dev", _) | ("kubeadm.k8s.io", "JoinConfiguration") => Ok(Reader::Agent(block.text.clone())),
         ("apiserver.config.k8s.io", "AuthenticationConfiguration") => Ok(AUTHENTICATION),
         ("audit.k8s.io", "Policy") => Ok(AUDIT),
+        ("v1", "Config") => Ok(Reader::DiscoveryFile),
         _ if version.is_empty() => Err("has no apiVersion".into()),
         // Files of programs, which no API server stores.
         _ if group.ends_with(".config.k8s.io") || group == "kubeadm.k8s.io" => {
@@ -121,7 +131,8 @@ fn give(suite: &Suite, reader: &Reader, text: &str) -> Result<(), Failed> {
     let file = |name: &str| fs::write(suite.desk(name), text);
     let shell = |script: &str| suite.shell(Place::Administrator, "", script).map(drop);
     match reader {
-        Reader::Agent(text) => give_agent(suite, text),
+        Reader::Agent(text) => give_agent(suite, text, DISCOVERY_FILE),
+        Reader::DiscoveryFile => give_agent(suite, BY_A_FILE, text),
         Reader::Helm => {
             file("values.yaml")?;
             shell("helm template join-operator charts/join-operator --namespace join-system --values values.yaml")
@@ -135,12 +146,12 @@ fn give(suite: &Suite, reader: &Reader, text: &str) -> Result<(), Failed> {
 }
 
 /// Has the agent read its configuration on a machine, where it looks at the machine as well and finds what it finds.
-fn give_agent(suite: &Suite, text: &str) -> Result<(), Failed> {
+fn give_agent(suite: &Suite, text: &str, discovery_file: &str) -> Result<(), Failed> {
     let machine = suite.machine(MACHINE)?;
     let program = machine.path("/root/join-agent-of-the-test")?;
     fs::copy(suite.binaries().join("join-agent"), &program)?;
     let files = [
-        ("/etc/join-agent/discovery.conf", DISCOVERY_FILE),
+        ("/etc/join-agent/discovery.conf", discovery_file),
         ("/etc/join-agent/token", "abcdef.0123456789abcdef\n"),
         ("/root/agent.yaml", text),
     ];

@@ -112,7 +112,7 @@ esac
     fs::set_permissions(&configuration, fs::Permissions::from_mode(0o600)).unwrap();
     let surroundings = Surroundings { hostname: "worker-1".to_owned(), allow_unsafe_discovery: false };
     let read = Configuration::load(&configuration, &surroundings).unwrap();
-    let Discovery::File { path, kubeconfig } = read.discovery else { panic!("another discovery") };
+    let Discovery::File { path, kubeconfig, .. } = read.discovery else { panic!("another discovery") };
     assert_eq!(kubeconfig.endpoint.url(), "https://192.0.2.10:6443");
     assert!(
         matches!(&kubeconfig.credentials, Credentials::Token(token) if token.as_str() == "abcdef.0123456789abcdef")

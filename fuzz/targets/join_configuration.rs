@@ -66,13 +66,13 @@ fn is_the_same_join(configuration: &Configuration, file: &JoinConfiguration) {
             assert!(endpoint == asked && token == given);
             assert!(file.tls_bootstrap_token.as_ref().is_none_or(|other| other == token), "one token is used");
         }
-        (Discovery::File { path, .. }, kubeadm::Discovery::File { path: named }) => {
+        (Discovery::File { path, token, .. }, kubeadm::Discovery::File { path: named }) => {
             assert_eq!(path, Path::new(named));
-            assert_eq!(file.tls_bootstrap_token, None, "the file's user is used");
+            assert_eq!(*token, file.tls_bootstrap_token, "the token beside the file is used, and no other");
         }
-        (Discovery::Url(url), kubeadm::Discovery::Url(named)) => {
+        (Discovery::Url { url, token }, kubeadm::Discovery::Url(named)) => {
             assert_eq!((url.server(), url.path_and_query()), (named.server(), named.path_and_query()));
-            assert_eq!(file.tls_bootstrap_token, None, "the file's user is used");
+            assert_eq!(*token, file.tls_bootstrap_token, "the token beside the file is used, and no other");
         }
         _ => panic!("something else is trusted than what the file says"),
     }

@@ -7,6 +7,7 @@ use join_checks::{Finding, Report};
 use join_trust::ca_bundle::{CaBundle, CaTrust};
 use join_trust::endpoint::Endpoint;
 use join_trust::kubeconfig_url::KubeconfigUrl;
+use join_trust::token::BootstrapToken;
 
 use crate::checks::beforehand::Beforehand;
 use crate::checks::catalogue::{CONFIGURATION, DISCOVERY_FILE};
@@ -127,20 +128,21 @@ async fn way(configuration: Option<&Configuration>) -> Way {
             let reach = reach::observe(endpoint, Proof::Token(token, trust)).await;
             Way { endpoint: Some(endpoint.clone()), reach: Some(reach), fetched: None }
         }
-        Some(Discovery::File { path, kubeconfig }) => {
+        Some(Discovery::File { path, kubeconfig, .. }) => {
             let reach = match discovery::authorities_of_file(Origin::Path(path), kubeconfig) {
                 Ok(ca) => by_authorities(&kubeconfig.endpoint, ca).await,
                 Err(error) => reach::Facts::without_authorities(&error.to_string()),
             };
             Way { endpoint: Some(kubeconfig.endpoint.clone()), reach: Some(reach), fetched: None }
         }
-        Some(Discovery::Url(url)) => way_by_url(url).await,
+        Some(Discovery::Url { url, token }) => way_by_url(url, token.as_ref()).await,
     }
 }
 
 /// The discovery file comes first: without it nobody knows where the API server is.
-async fn way_by_url(url: &KubeconfigUrl) -> Way {
-    let fetched = discovery::fetch_file(url).await.and_then(|file| discovery::client_of_file(Origin::Url(url), &file));
+async fn way_by_url(url: &KubeconfigUrl, token: Option<&BootstrapToken>) -> Way {
+    let file = discovery::fetch_file(url).await;
+    let fetched = file.and_then(|file| discovery::client_of_file(Origin::Url(url), &file, token));
     match fetched {
         Ok((cluster, _)) => Way {
             fetched: Some(DISCOVERY_FILE.passed(format!("{url} names the API server {}", cluster.endpoint))),

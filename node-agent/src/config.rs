@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use join_trust::ca_bundle::CaTrust;
 use join_trust::endpoint::Endpoint;
 use join_trust::join_configuration::JoinConfigurationError;
-use join_trust::kubeconfig::DiscoveryFile;
+use join_trust::kubeconfig::{Credentials, DiscoveryFile};
 use join_trust::kubeconfig_url::{KubeconfigLocation, KubeconfigUrl};
 use join_trust::names::NodeName;
 use join_trust::pin::PinSet;
@@ -32,6 +32,11 @@ pub(crate) const MAX_BYTES: u64 = 64 * 1024;
 
 /// The field that says where a discovery file is.
 const KUBE_CONFIG_PATH: &str = "discovery.file.kubeConfigPath";
+/// The field for a token beside a discovery file.
+const TLS_BOOTSTRAP_TOKEN: &str = "discovery.tlsBootstrapToken";
+/// What is wrong with a discovery file by which nobody could authenticate.
+pub(crate) const NO_CREDENTIALS: &str = "has no credentials to announce this machine with; give it a user with a token or a \
+                                         client certificate, or set discovery.tlsBootstrapToken to the enrollment token";
 
 /// The configuration cannot be used. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +51,7 @@ pub enum Error {
     },
     /// A file with a secret in it can be read by others.
     #[error(
-        "{path} holds a token and has mode {mode:o}, expected 600: others on this machine could read it; run `chmod 600 {path}`"
+        "{path} may hold a token and has mode {mode:o}, expected 600: others on this machine could read it; run `chmod 600 {path}`"
     )]
     Mode {
         /// The file.
@@ -125,9 +130,16 @@ pub enum Discovery {
         path: PathBuf,
         /// Its content.
         kubeconfig: Box<DiscoveryFile>,
+        /// The enrollment token that takes the place of its user, who may have no credentials then.
+        token: Option<BootstrapToken>,
     },
     /// By a kubeconfig that a web server has. It is fetched each time, since the server may be down, and the file another.
-    Url(KubeconfigUrl),
+    Url {
+        /// Where it is.
+        url: KubeconfigUrl,
+        /// The enrollment token that takes the place of its user, who may have no credentials then.
+        token: Option<BootstrapToken>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -147,6 +159,8 @@ struct RawConfiguration {
 struct RawDiscovery {
     bootstrap_token: Option<RawToken>,
     file: Option<RawFile>,
+    tls_bootstrap_token: Option<Zeroizing<String>>,
+    tls_bootstrap_token_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -249,27 +263,59 @@ fn build(
         .iter()
         .map(|text| text.parse().map_err(|_| wrong("nodeAddresses", &format!("{text:?} is no IP address"))))
         .collect();
-    let discovery = match (raw.discovery.bootstrap_token, raw.discovery.file) {
-        (Some(token), None) => token_discovery(path, token, surroundings, read)?,
-        (None, Some(file)) => match KubeconfigLocation::parse(&file.kube_config_path) {
-            Ok(KubeconfigLocation::Path(file)) => file_discovery(path, PathBuf::from(file), read)?,
-            Ok(KubeconfigLocation::Url(url)) => Discovery::Url(url),
-            Err(error) => return Err(wrong(KUBE_CONFIG_PATH, &error.to_string())),
-        },
-        _ => return Err(wrong("discovery", "expected exactly one of bootstrapToken and file")),
-    };
     Ok(Configuration {
         node_name,
-        discovery,
+        discovery: discovery(path, raw.discovery, surroundings, read)?,
         node_addresses: addresses?,
         state_directory: raw.state_directory.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIRECTORY)),
         warning: None,
     })
 }
 
+fn discovery(
+    path: &Path,
+    raw: RawDiscovery,
+    surroundings: &Surroundings,
+    read: &ReadFile<'_>,
+) -> Result<Discovery, Error> {
+    let wrong = |field, reason: &str| wrong(path, field, reason);
+    let given = match (raw.tls_bootstrap_token, raw.tls_bootstrap_token_file) {
+        (None, None) => None,
+        (Some(token), None) => Some((TLS_BOOTSTRAP_TOKEN, token)),
+        (None, Some(file)) => Some(("discovery.tlsBootstrapTokenFile", read(&file)?)),
+        (Some(_), Some(_)) => {
+            return Err(wrong("discovery", "expected at most one of tlsBootstrapToken and tlsBootstrapTokenFile"));
+        }
+    };
+    let token =
+        given.map(|(field, text)| BootstrapToken::parse(text.trim()).map_err(|error| wrong(field, &error.to_string())));
+    let token = token.transpose()?;
+    match (raw.bootstrap_token, raw.file) {
+        (Some(raw), None) => token_discovery(path, raw, token.as_ref(), surroundings, read),
+        (None, Some(file)) => match KubeconfigLocation::parse(&file.kube_config_path) {
+            Ok(KubeconfigLocation::Path(file)) => file_discovery(path, PathBuf::from(file), token, read),
+            Ok(KubeconfigLocation::Url(url)) => Ok(Discovery::Url { url, token }),
+            Err(error) => Err(wrong(KUBE_CONFIG_PATH, &error.to_string())),
+        },
+        _ => Err(wrong("discovery", "expected exactly one of bootstrapToken and file")),
+    }
+}
+
+/// kubeadm may have one token for the discovery and another for the certificate request; the agent has the enrollment
+/// token, and gets the one for the request sealed.
+fn is_one_token(path: &Path, own: &BootstrapToken, other: Option<&BootstrapToken>) -> Result<(), Error> {
+    if other.is_none_or(|other| other == own) {
+        return Ok(());
+    }
+    let reason = "is another token than bootstrapToken.token, and the agent uses one token; give the one of `kubectl njr \
+                  enroll` in bootstrapToken.token, and leave this out";
+    Err(wrong(path, TLS_BOOTSTRAP_TOKEN, reason))
+}
+
 fn token_discovery(
     path: &Path,
     raw: RawToken,
+    tls_bootstrap_token: Option<&BootstrapToken>,
     surroundings: &Surroundings,
     read: &ReadFile<'_>,
 ) -> Result<Discovery, Error> {
@@ -282,6 +328,7 @@ fn token_discovery(
         _ => return Err(wrong("discovery.bootstrapToken", "expected exactly one of token and tokenFile")),
     };
     let token = BootstrapToken::parse(text.trim()).map_err(|error| wrong(field, &error.to_string()))?;
+    is_one_token(path, &token, tls_bootstrap_token)?;
     // Tells a token that has ended from one that was never known; nothing is decided by it.
     let expires = raw.token_expiration.map(|text| text.parse::<Timestamp>()).transpose();
     let expires = expires.map_err(|error| wrong("discovery.bootstrapToken.tokenExpiration", &error.to_string()))?;
@@ -309,10 +356,18 @@ fn trust(path: &Path, pins: PinSet, skip: bool, surroundings: &Surroundings) -> 
     }
 }
 
-fn file_discovery(path: &Path, file: PathBuf, read: &ReadFile<'_>) -> Result<Discovery, Error> {
-    let kubeconfig = DiscoveryFile::parse(&read(&file)?)
-        .map_err(|error| wrong(path, KUBE_CONFIG_PATH, &format!("{}: {error}", file.display())))?;
-    Ok(Discovery::File { path: file, kubeconfig: Box::new(kubeconfig) })
+fn file_discovery(
+    path: &Path,
+    file: PathBuf,
+    token: Option<BootstrapToken>,
+    read: &ReadFile<'_>,
+) -> Result<Discovery, Error> {
+    let of_file = |reason: &str| wrong(path, KUBE_CONFIG_PATH, &format!("{}: {reason}", file.display()));
+    let kubeconfig = DiscoveryFile::parse(&read(&file)?).map_err(|error| of_file(&error.to_string()))?;
+    if token.is_none() && matches!(kubeconfig.credentials, Credentials::Anonymous) {
+        return Err(of_file(NO_CREDENTIALS));
+    }
+    Ok(Discovery::File { path: file, kubeconfig: Box::new(kubeconfig), token })
 }
 
 #[cfg(test)]

@@ -54,11 +54,12 @@ fn seeds_of_the_fuzz_target() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        // A token file or a kubeconfig, whichever is named: as the target has them.
+        // A token file or a kubeconfig, whichever is named, or both by their names: as the target has them.
         let accepted = ["abcdef.0123456789abcdef\n", include_str!("../../fuzz/seeds/discovery_file/good-token.yaml")]
             .into_iter()
             .any(|content| {
-                let read = |_: &Path| Ok(Zeroizing::new(content.to_owned()));
+                let of = |path: &Path| if path.ends_with("token") { "abcdef.0123456789abcdef\n" } else { content };
+                let read = |path: &Path| Ok(Zeroizing::new(of(path).to_owned()));
                 Configuration::of_text(&path, &text, &surroundings, &read).is_ok()
             });
         assert_eq!(accepted, path.file_name().unwrap().to_str().unwrap().starts_with("good-"), "{}", path.display());
@@ -107,7 +108,7 @@ fn a_discovery_file_may_be_elsewhere() {
         load(&format!("{head}discovery: {{file: {{kubeConfigPath: '{place}'}}}}\n"))
     };
     let configuration = with("https://files.invalid/d.conf?key=s3cret").unwrap();
-    let Discovery::Url(url) = &configuration.discovery else { panic!("another kind of discovery: {configuration:?}") };
+    let Discovery::Url { url, token: None } = &configuration.discovery else { panic!("another: {configuration:?}") };
     assert_eq!(url.to_string(), "https://files.invalid:443/d.conf");
     assert!(!format!("{configuration:?}").contains("s3cret"), "{configuration:?}");
     for (place, expected) in [
@@ -121,6 +122,70 @@ fn a_discovery_file_may_be_elsewhere() {
         let error = with(place).unwrap_err().to_string();
         assert!(error.contains(expected), "expected {expected:?} in: {error}");
         assert!(!error.contains("s3cret") && !error.contains(SECRET), "a secret is in: {error}");
+    }
+}
+
+const OF_CLUSTER_INFO: &str = include_str!("../../fuzz/seeds/discovery_file/good-cluster-info.yaml");
+const WITH_USER: &str = include_str!("../../fuzz/seeds/discovery_file/good-token.yaml");
+const TOKEN: &str = "abcdef.0123456789abcdef";
+
+/// A discovery with these lines, on a machine that has a kubeconfig at `/k` and a token at `/t`.
+fn discovering(lines: &[&str], kubeconfig: &str) -> Result<Discovery, Error> {
+    let head = "apiVersion: agent.nodejoin.dev/v1alpha1\nkind: AgentConfiguration\ndiscovery:\n";
+    let text = format!("{head}{}", lines.iter().flat_map(|line| ["  ", line, "\n"]).collect::<String>());
+    let read = |path: &Path| {
+        let content = if path == Path::new("/t") { "abcdef.0123456789abcdef\n" } else { kubeconfig };
+        Ok(Zeroizing::new(content.to_owned()))
+    };
+    let surroundings = Surroundings { hostname: "a".to_owned(), allow_unsafe_discovery: false };
+    let loaded = Configuration::of_text(Path::new("config.yaml"), &text, &surroundings, &read);
+    for told in [format!("{loaded:?}"), loaded.as_ref().err().map(ToString::to_string).unwrap_or_default()] {
+        assert!(!told.contains(SECRET), "the secret is told: {told}");
+    }
+    loaded.map(|configuration| configuration.discovery)
+}
+
+/// The token beside a file counts whether or not the file has a user, as for kubeadm; one of them there must be.
+#[test]
+fn a_token_beside_a_file_authenticates() {
+    let expected = Some(BootstrapToken::parse(TOKEN).unwrap());
+    let (path, url) = ("file: {kubeConfigPath: /k}", "file: {kubeConfigPath: 'https://files.invalid/d.conf'}");
+    for given in ["tlsBootstrapToken: abcdef.0123456789abcdef", "tlsBootstrapTokenFile: /t"] {
+        for kubeconfig in [OF_CLUSTER_INFO, WITH_USER] {
+            let Discovery::File { token, .. } = discovering(&[path, given], kubeconfig).unwrap() else {
+                panic!("{given}")
+            };
+            assert_eq!(token, expected, "{given}");
+        }
+        let Discovery::Url { token, .. } = discovering(&[url, given], "").unwrap() else { panic!("{given}") };
+        assert_eq!(token, expected, "{given}");
+    }
+    assert!(matches!(discovering(&[path], WITH_USER).unwrap(), Discovery::File { token: None, .. }));
+    // What a web server has is seen when it is fetched.
+    assert!(matches!(discovering(&[url], "").unwrap(), Discovery::Url { token: None, .. }));
+    let error = discovering(&[path], OF_CLUSTER_INFO).unwrap_err().to_string();
+    for part in ["config.yaml: discovery.file.kubeConfigPath: /k: has no credentials", "a user", "tlsBootstrapToken"] {
+        assert!(error.contains(part), "expected {part:?} in: {error}");
+    }
+}
+
+#[test]
+fn a_token_beside_a_file_is_one_token() {
+    let (file, token) = ("file: {kubeConfigPath: /k}", "tlsBootstrapToken: abcdef.0123456789abcdef");
+    let of_token = &format!("bootstrapToken: {{apiServerEndpoint: 'a:1', token: {TOKEN}, caCertHashes: ['{PIN}']}}");
+    assert!(matches!(discovering(&[of_token, token], "").unwrap(), Discovery::Token { .. }));
+    assert!(matches!(discovering(&[of_token, "tlsBootstrapTokenFile: /t"], "").unwrap(), Discovery::Token { .. }));
+    for (lines, expected) in [
+        ([file, token, "tlsBootstrapTokenFile: /t"].as_slice(), "at most one of tlsBootstrapToken and"),
+        (&[file, "tlsBootstrapToken: abcdef-0123456789abcdef"], "discovery.tlsBootstrapToken: bootstrap token"),
+        (&[file, "tlsBootstrapToken: ''"], "discovery.tlsBootstrapToken: bootstrap token"),
+        (&[file, "tlsBootstrapTokenFile: /k"], "discovery.tlsBootstrapTokenFile: bootstrap token"),
+        (&[token], "exactly one of bootstrapToken and file"),
+        (&[of_token, "tlsBootstrapToken: abcdee.0123456789abcdef"], "discovery.tlsBootstrapToken: is another token"),
+        (&[of_token, "tlsBootstrapToken: abcdef.0123456789abcdee"], "discovery.tlsBootstrapToken: is another token"),
+    ] {
+        let error = discovering(lines, OF_CLUSTER_INFO).unwrap_err().to_string();
+        assert!(error.contains(expected), "expected {expected:?} in: {error}");
     }
 }
 

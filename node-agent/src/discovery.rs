@@ -3,7 +3,7 @@
 //! With a token: cluster-info is fetched anonymously from a server that cannot be verified yet; the token's signature
 //! and a pinned certificate authority make it true; then it is fetched again over verified TLS and must be the same.
 //! With a file: the file was brought here by somebody who is trusted, or fetched from a web server that is, so its
-//! certificate authority is trusted too.
+//! certificate authority is trusted too. A token beside it is for who can prove to be of that authority.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -169,8 +169,8 @@ pub struct Discovered {
 pub async fn discover(discovery: &Discovery) -> Result<Discovered, Error> {
     match discovery {
         Discovery::Token { endpoint, token, trust, .. } => by_token(endpoint, token, trust).await,
-        Discovery::File { path, kubeconfig } => by_file(Origin::Path(path), kubeconfig).await,
-        Discovery::Url(url) => by_file(Origin::Url(url), &fetch_file(url).await?).await,
+        Discovery::File { path, kubeconfig, token } => by_file(Origin::Path(path), kubeconfig, token.as_ref()).await,
+        Discovery::Url { url, token } => by_file(Origin::Url(url), &fetch_file(url).await?, token.as_ref()).await,
     }
 }
 

@@ -238,12 +238,16 @@ impl Service {
 
     /// Says more of a refused enrollment token than the API server does, which answers the same to all of them.
     fn refined(&self, reason: Reason) -> Reason {
-        match &self.configuration.discovery {
-            Discovery::Token { expires, .. } if reason == Reason::CredentialsRefused && self.membership().is_none() => {
-                why_refused(*expires, self.token_was_accepted.get(), Timestamp::now())
-            }
-            _ => reason,
+        let expires = match &self.configuration.discovery {
+            Discovery::Token { expires, .. } => *expires,
+            Discovery::File { token: Some(_), .. } | Discovery::Url { token: Some(_), .. } => None,
+            // What the file's user shows need not be a bootstrap token.
+            Discovery::File { token: None, .. } | Discovery::Url { token: None, .. } => return reason,
+        };
+        if reason == Reason::CredentialsRefused && self.membership().is_none() {
+            return why_refused(expires, self.token_was_accepted.get(), Timestamp::now());
         }
+        reason
     }
 
     /// Whether a refusal of the enrollment token may be the API server's fault still.

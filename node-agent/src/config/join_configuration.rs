@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use join_trust::join_configuration::{self as kubeadm, JoinConfiguration};
 use join_trust::names::NodeName;
+use join_trust::token::BootstrapToken;
 
 use super::{Configuration, DEFAULT_STATE_DIRECTORY, Discovery, Error, ReadFile, Surroundings, wrong};
 use crate::files::CA_CRT;
@@ -31,7 +32,7 @@ pub(super) fn build(
     };
     Ok(Configuration {
         node_name,
-        discovery: discovery(path, file.discovery, surroundings, read)?,
+        discovery: discovery(path, file.discovery, file.tls_bootstrap_token, surroundings, read)?,
         node_addresses,
         state_directory: PathBuf::from(DEFAULT_STATE_DIRECTORY),
         warning,
@@ -51,43 +52,28 @@ fn refusal(file: &JoinConfiguration) -> Option<(&'static str, String)> {
         (!file.skip_phases.is_empty())
             .then_some(("skipPhases", "names phases of kubeadm, and the agent leaves no step of a join out")),
         file.patches.is_some().then_some(("patches", "the agent does not patch the files that it writes")),
-        tls_bootstrap_token(file),
     ];
     let refusal = refusals.into_iter().flatten().next().map(|(field, reason)| (field, reason.to_owned()));
     refusal.or_else(|| other_ca.map(|path| ("caCertPath", format!("is {path:?}, and the agent writes {CA_CRT}"))))
 }
 
-/// kubeadm may have one token for the discovery and another for the certificate request; the agent has the enrollment
-/// token, and gets the one for the request sealed.
-fn tls_bootstrap_token(file: &JoinConfiguration) -> Option<(&'static str, &'static str)> {
-    let other = file.tls_bootstrap_token.as_ref()?;
-    let reason = match &file.discovery {
-        kubeadm::Discovery::BootstrapToken { token, .. } if token == other => return None,
-        kubeadm::Discovery::BootstrapToken { .. } => {
-            "is another token than bootstrapToken.token, and the agent uses one token; give the one of `kubectl njr \
-             enroll` in bootstrapToken.token, and leave this out"
-        }
-        kubeadm::Discovery::File { .. } | kubeadm::Discovery::Url(_) => {
-            "is given beside discovery.file, and the agent authenticates as the user of that file; put the token of \
-             `kubectl njr enroll` into it, and leave this out"
-        }
-    };
-    Some(("discovery.tlsBootstrapToken", reason))
-}
-
 fn discovery(
     path: &Path,
     raw: kubeadm::Discovery,
+    tls_bootstrap_token: Option<BootstrapToken>,
     surroundings: &Surroundings,
     read: &ReadFile<'_>,
 ) -> Result<Discovery, Error> {
     match raw {
         kubeadm::Discovery::BootstrapToken { endpoint, token, pins, unsafe_skip_ca_verification } => {
             let trust = super::trust(path, pins, unsafe_skip_ca_verification, surroundings)?;
+            super::is_one_token(path, &token, tls_bootstrap_token.as_ref())?;
             Ok(Discovery::Token { endpoint, token, expires: None, trust })
         }
-        kubeadm::Discovery::File { path: file } => super::file_discovery(path, PathBuf::from(file), read),
-        kubeadm::Discovery::Url(url) => Ok(Discovery::Url(url)),
+        kubeadm::Discovery::File { path: file } => {
+            super::file_discovery(path, PathBuf::from(file), tls_bootstrap_token, read)
+        }
+        kubeadm::Discovery::Url(url) => Ok(Discovery::Url { url, token: tls_bootstrap_token }),
     }
 }
 

@@ -9,14 +9,20 @@ const WORKER: &str = include_str!("../../../fuzz/seeds/join_configuration/good-w
 const DOCUMENTS: &str = include_str!("../../../fuzz/seeds/join_configuration/good-documents.yaml");
 const V1BETA3: &str = include_str!("../../../fuzz/seeds/join_configuration/good-v1beta3.yaml");
 const FILE: &str = include_str!("../../../fuzz/seeds/join_configuration/good-file.yaml");
+const FILE_AND_TOKEN: &str = include_str!("../../../fuzz/seeds/join_configuration/good-file-and-token.yaml");
+const CLUSTER_INFO: &str = include_str!("../../../fuzz/seeds/discovery_file/good-cluster-info.yaml");
 const CONTROL_PLANE: &str = include_str!("../../../fuzz/seeds/join_configuration/good-control-plane.yaml");
 const KUBECONFIG: &str = include_str!("../../../fuzz/seeds/discovery_file/good-token.yaml");
 
 fn load_with(text: &str, allow_unsafe_discovery: bool) -> Result<Configuration, Error> {
+    load_beside(text, KUBECONFIG, allow_unsafe_discovery)
+}
+
+fn load_beside(text: &str, kubeconfig: &str, allow_unsafe_discovery: bool) -> Result<Configuration, Error> {
     let surroundings = Surroundings { hostname: " Host-1\n".to_owned(), allow_unsafe_discovery };
     let read = |path: &Path| {
         assert_eq!(path, Path::new("/etc/d.conf"));
-        Ok(Zeroizing::new(KUBECONFIG.to_owned()))
+        Ok(Zeroizing::new(kubeconfig.to_owned()))
     };
     Configuration::of_text(Path::new("config.yaml"), text, &surroundings, &read)
 }
@@ -57,6 +63,31 @@ fn a_kubeconfig_is_read_where_the_file_says() {
     let configuration = load(FILE).unwrap();
     assert!(matches!(configuration.discovery, Discovery::File { path, .. } if path == Path::new("/etc/d.conf")));
     assert_eq!(configuration.warning, None);
+}
+
+/// `kubeadm join --discovery-file /etc/d.conf --tls-bootstrap-token abcdef.0123456789abcdef`, and the same with a URL.
+#[test]
+fn a_token_beside_a_kubeconfig_is_used() {
+    let given = BootstrapToken::parse("abcdef.0123456789abcdef").unwrap();
+    for kubeconfig in [CLUSTER_INFO, KUBECONFIG] {
+        let configuration = load_beside(FILE_AND_TOKEN, kubeconfig, false).unwrap();
+        let Discovery::File { token, .. } = &configuration.discovery else { panic!("another: {configuration:?}") };
+        assert_eq!(token.as_ref(), Some(&given));
+        assert!(!format!("{configuration:?}").contains(SECRET), "{configuration:?}");
+    }
+    let configuration = load(&FILE_AND_TOKEN.replace("/etc/d.conf", "https://example.com/d.conf")).unwrap();
+    let Discovery::Url { token, .. } = &configuration.discovery else { panic!("another: {configuration:?}") };
+    assert_eq!(token.as_ref(), Some(&given));
+}
+
+#[test]
+fn a_kubeconfig_without_a_user_needs_a_token() {
+    let error = load_beside(FILE, CLUSTER_INFO, false).unwrap_err().to_string();
+    assert!(
+        error.starts_with("config.yaml: discovery.file.kubeConfigPath: /etc/d.conf: has no credentials"),
+        "{error}"
+    );
+    assert!(error.contains("give it a user") && error.contains("discovery.tlsBootstrapToken"), "{error}");
 }
 
 #[test]
@@ -109,7 +140,7 @@ fn what_would_be_another_join_is_refused(#[case] from: &str, #[case] to: &str, #
 #[test]
 fn a_kubeconfig_is_fetched_where_the_file_says() {
     let configuration = load(&FILE.replace("file:///etc/d.conf", "https://example.com/d.conf?s3cret")).unwrap();
-    let Discovery::Url(url) = &configuration.discovery else { panic!("another kind of discovery: {configuration:?}") };
+    let Discovery::Url { url, token: None } = &configuration.discovery else { panic!("another: {configuration:?}") };
     assert_eq!(url.path_and_query().as_str(), "/d.conf?s3cret");
     assert!(!format!("{configuration:?}").contains("s3cret"), "{configuration:?}");
 }
@@ -117,7 +148,7 @@ fn a_kubeconfig_is_fetched_where_the_file_says() {
 #[rstest]
 #[case("file:///etc/d.conf", "https://a:b@example.com/d.conf", "kubeConfigPath: is a URL with a user name")]
 #[case("file:///etc/d.conf", "http://example.com/d.conf", "kubeConfigPath: is a URL with the scheme \"http\"")]
-#[case("}}}", "}, tlsBootstrapToken: abcdef.0123456789abcdef}}", "discovery.tlsBootstrapToken: is given beside")]
+#[case("}}}", "}, tlsBootstrapToken: abcdef-0123456789abcdef}}", "discovery.tlsBootstrapToken: bootstrap token")]
 fn files_that_kubeadm_would_take_otherwise_are_refused(#[case] from: &str, #[case] to: &str, #[case] expected: &str) {
     let error = load(&FILE.replace(from, to)).unwrap_err().to_string();
     assert!(error.contains(expected) && !error.contains("a:b@") && !error.contains(SECRET), "{error}");

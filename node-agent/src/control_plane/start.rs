@@ -104,7 +104,7 @@ impl Admin {
     fn client(&self, endpoint: Option<&Endpoint>) -> Result<Client, Error> {
         let mut file = self.0.clone();
         file.endpoint = endpoint.cloned().unwrap_or(file.endpoint);
-        let (_, client) = discovery::client_of_file(Origin::Path(Path::new(ADMIN_CONF)), &file)?;
+        let (_, client) = discovery::client_of_file(Origin::Path(Path::new(ADMIN_CONF)), &file, None)?;
         Ok(client)
     }
 }

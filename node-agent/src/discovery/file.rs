@@ -6,11 +6,13 @@ use std::path::Path;
 use join_trust::ca_bundle::CaBundle;
 use join_trust::kubeconfig::{Credentials, DiscoveryFile, Material};
 use join_trust::kubeconfig_url::KubeconfigUrl;
+use join_trust::token::BootstrapToken;
 use kube::Client;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::{Cluster, Discovered, Error, ask, cluster_info_of, is_of_time, resolve, skew_of, with_clocks};
+use super::{Cluster, Discovered, Error, ask, bearer, cluster_info_of, is_of_time, resolve, skew_of, with_clocks};
+use crate::config::NO_CREDENTIALS;
 use crate::connection::{self, As, Server};
 
 /// The largest file of a key, a certificate or a token.
@@ -54,26 +56,33 @@ fn material(origin: Origin<'_>, material: &Material) -> Result<Zeroizing<Vec<u8>
     }
 }
 
-/// The cluster that a kubeconfig names, and a client with its credentials. Nothing is sent yet.
-pub fn client_of_file(origin: Origin<'_>, kubeconfig: &DiscoveryFile) -> Result<(Cluster, Client), Error> {
+/// The cluster that a kubeconfig names, and a client with the token, else with the kubeconfig's credentials. Nothing is sent
+/// yet.
+///
+/// As for kubeadm (`app/discovery/discovery.go`), a token takes the place of a user who has credentials of his own. Other
+/// than for kubeadm these are not used for a first question before.
+pub fn client_of_file(
+    origin: Origin<'_>,
+    kubeconfig: &DiscoveryFile,
+    token: Option<&BootstrapToken>,
+) -> Result<(Cluster, Client), Error> {
     let wrong = |reason: String| origin.wrong(reason);
     let read = |one: &Material| material(origin, one);
     let ca = authorities_of_file(origin, kubeconfig)?;
     let cluster = Cluster { endpoint: kubeconfig.endpoint.clone(), ca };
     let (certificate, key);
-    let identity = match &kubeconfig.credentials {
-        Credentials::Token(token) => As::Token(SecretString::from(token.as_str().to_owned())),
-        Credentials::TokenFile(name) => {
+    let identity = match (token, &kubeconfig.credentials) {
+        (Some(token), _) => bearer(token),
+        (None, Credentials::Token(token)) => As::Token(SecretString::from(token.as_str().to_owned())),
+        (None, Credentials::TokenFile(name)) => {
             let token = read(&Material::File(name.clone()))?;
             As::Token(SecretString::from(String::from_utf8_lossy(&token).trim().to_owned()))
         }
-        Credentials::ClientCertificate { certificate: certificate_material, key: key_material } => {
+        (None, Credentials::ClientCertificate { certificate: certificate_material, key: key_material }) => {
             (certificate, key) = (read(certificate_material)?, read(key_material)?);
             As::Pem { certificate: &certificate, key: &key }
         }
-        Credentials::Anonymous => {
-            return Err(wrong("has no credentials to announce this machine with".to_owned()));
-        }
+        (None, Credentials::Anonymous) => return Err(wrong(NO_CREDENTIALS.to_owned())),
     };
     let client = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), identity);
     let client = client.map_err(|error| wrong(error.to_string()))?;
@@ -81,8 +90,12 @@ pub fn client_of_file(origin: Origin<'_>, kubeconfig: &DiscoveryFile) -> Result<
 }
 
 /// Discovery with what somebody says who is trusted.
-pub async fn by_file(origin: Origin<'_>, kubeconfig: &DiscoveryFile) -> Result<Discovered, Error> {
-    let (cluster, client) = client_of_file(origin, kubeconfig)?;
+pub async fn by_file(
+    origin: Origin<'_>,
+    kubeconfig: &DiscoveryFile,
+    token: Option<&BootstrapToken>,
+) -> Result<Discovered, Error> {
+    let (cluster, client) = client_of_file(origin, kubeconfig, token)?;
     resolve(&cluster.endpoint).await?;
     // A file proves itself only by its use: the server must be the one whose authority it names.
     let probe = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), As::Anonymous)?;

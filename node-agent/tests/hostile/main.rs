@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod authority;
+mod beside;
 mod between;
 mod limits;
 mod stub;

@@ -115,6 +115,13 @@ impl Stub {
         self.heads.lock().unwrap().iter().map(|head| format!("{} {}", head.method, head.uri)).collect()
     }
 
+    /// As whom this server was asked, by each request that says so.
+    pub fn authorizations(&self) -> Vec<String> {
+        let heads = self.heads.lock().unwrap();
+        let said = heads.iter().filter_map(|head| head.headers.get("authorization"));
+        said.map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
     /// Whether somebody told this server a secret: a bearer token, or anything else by which to be somebody.
     pub fn was_told_a_secret(&self) -> bool {
         self.heads.lock().unwrap().iter().any(|head| {

@@ -26,10 +26,10 @@ use crate::authority::{Authority, signed, text};
 use crate::stub::{Answer, Stub, Way, endless, flood};
 
 /// What no message may have.
-const SECRETS: [&str; 2] = ["0123456789abcdef", "s3cret"];
+pub const SECRETS: [&str; 2] = ["0123456789abcdef", "s3cret"];
 const LIMIT: usize = 64 * 1024;
 
-fn url_of(web: &Stub) -> KubeconfigUrl {
+pub fn url_of(web: &Stub) -> KubeconfigUrl {
     KubeconfigUrl::parse(&format!("https://{}/lab/discovery.conf?key=s3cret", web.address)).unwrap()
 }
 
@@ -37,11 +37,11 @@ fn url_of(web: &Stub) -> KubeconfigUrl {
 async fn discover(web: &Stub, root: &Authority) -> Result<Cluster, Error> {
     let url = url_of(web);
     let file = discovery::fetch_file_by(&url, root.root()).await?;
-    discovery::by_file(Origin::Url(&url), &file).await.map(|discovered| discovered.cluster)
+    discovery::by_file(Origin::Url(&url), &file, None).await.map(|discovered| discovered.cluster)
 }
 
 /// The kubeconfig of a cluster, with lines for its user.
-fn kubeconfig(cluster: &Stub, ca: &Authority, user: &str) -> String {
+pub fn kubeconfig(cluster: &Stub, ca: &Authority, user: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: lab\n  cluster:\n    server: {}\n    \
          certificate-authority-data: {}\nusers:\n- name: user\n  user:\n    {user}\ncontexts:\n- name: c\n  context: \
@@ -51,10 +51,10 @@ fn kubeconfig(cluster: &Stub, ca: &Authority, user: &str) -> String {
     )
 }
 
-const TOKEN: &str = "token: abcdef.0123456789abcdef";
+pub const TOKEN: &str = "token: abcdef.0123456789abcdef";
 
 /// A cluster that is what its file says.
-async fn cluster(real: &Authority) -> Stub {
+pub async fn cluster(real: &Authority) -> Stub {
     Stub::start(|server| vec![Way::cluster_info(&real.server(), signed(&text(server, &[real])))]).await
 }
 
@@ -63,7 +63,7 @@ fn answer(code: StatusCode, body: impl Into<Bytes>) -> Answer {
 }
 
 /// A web server with this file.
-async fn web(config: &Arc<ServerConfig>, file: impl Into<Bytes>) -> Stub {
+pub async fn web(config: &Arc<ServerConfig>, file: impl Into<Bytes>) -> Stub {
     let file = file.into();
     Stub::start(|_| vec![Way::answer(config, move || answer(StatusCode::OK, file.clone()))]).await
 }
@@ -287,7 +287,8 @@ async fn what_leads_to_no_cluster() {
         (with("kind: Config", "kind: \"a\\nb\\e[31m\""), "expected v1 and Config"),
         (with("kind: Config", &format!("kind: {}", "x".repeat(30_000))), "kubeconfig has apiVersion"),
         (with("    server: https://", "    server: http://"), "is not https"),
-        (with(TOKEN, "{}"), "has no credentials to announce this machine with"),
+        (with(TOKEN, "{}"), "has no credentials to announce this machine with; give it a user"),
+        (with(TOKEN, "{}"), "or set discovery.tlsBootstrapToken"),
         (with(&format!("certificate-authority-data: {ca}"), "x: y"), "names no certificate authority"),
         (with(&ca, "bm8gUEVN"), "certificate"),
         (with(TOKEN, "client-certificate-data: Yw==\n    client-key-data: a2V5"), "client certificate"),

@@ -53,6 +53,14 @@ impl<'a> Scene<'a> {
         Ok(Self::with_file_at(KUBECONFIG))
     }
 
+    /// A configuration that finds the cluster by a kubeconfig without a user, and authenticates with a token.
+    pub fn with_file_and_token(&self, server: &str, ca: &str, token: &str) -> Result<Value, Failed> {
+        let mut kubeconfig = self.kubeconfig(server, ca);
+        kubeconfig["users"][0]["user"] = json!({});
+        self.write_secret(KUBECONFIG, &kubeconfig.to_string())?;
+        Ok(of_discovery(&json!({"file": {"kubeConfigPath": KUBECONFIG}, "tlsBootstrapToken": token})))
+    }
+
     /// A configuration that finds the cluster by a kubeconfig that is at this path or URL.
     pub fn with_file_at(place: &str) -> Value {
         of_discovery(&json!({"file": {"kubeConfigPath": place}}))

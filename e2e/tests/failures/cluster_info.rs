@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use join_crds::vocabulary::{CLUSTER_INFO, CLUSTER_INFO_ROLE, GROUP_ENROLL, KUBE_PUBLIC, KUBE_SYSTEM};
+use join_e2e::lab::layout::{API_PORT, CONTROL_PLANE};
 use join_e2e::suite::joining::Suite;
 use join_trust::cluster_info::KUBECONFIG_KEY;
 use join_trust::token::BootstrapToken;
@@ -103,6 +104,9 @@ fn tokens(scene: &Scene<'_>) -> Result<(), Failed> {
     let unknown = "abcdef.0123456789abcdef";
     let configuration = scene.configuration(&json!({"token": unknown}))?;
     scene.fails(&configuration, "the token is not known", &["abcdef", "HTTP 401"])?;
+    let server = format!("{CONTROL_PLANE}:{API_PORT}");
+    let beside_a_file = scene.with_file_and_token(&server, &scene.pki("ca.crt")?, unknown)?;
+    scene.fails(&beside_a_file, "the token is not known", &["announcing", "HTTP 401"])?;
 
     let expired = make_token(suite, SignedDuration::from_secs(-5))?;
     let configuration = scene.configuration(&json!({

@@ -69,6 +69,32 @@ pub fn a_machine_finds_the_cluster_by_a_file(suite: &Suite) -> Result<(), Failed
     Ok(())
 }
 
+/// `kubeadm join --discovery-file FILE --tls-bootstrap-token TOKEN`: the file is what cluster-info has, and says nothing of
+/// who asks.
+pub fn a_machine_joins_by_a_file_without_a_user_and_a_token(suite: &Suite) -> Result<(), Failed> {
+    let machine = suite.bare_machine("by-file-2")?;
+    let output = "--output=jsonpath={.data.kubeconfig}";
+    let kubeconfig =
+        suite.operator().kubectl(&["get", "configmap", "--namespace=kube-public", "cluster-info", output])?;
+    assert!(kubeconfig.contains("users: null"), "somebody is named: {kubeconfig}");
+    std::fs::create_dir_all(machine.path("/etc/join-agent")?)?;
+    let place = machine.path("/etc/join-agent/discovery.conf")?;
+    std::fs::write(&place, kubeconfig)?;
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o600))?;
+    let configuration = serde_json::json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "JoinConfiguration",
+        "discovery": {
+            "file": {"kubeConfigPath": "/etc/join-agent/discovery.conf"},
+            "tlsBootstrapToken": suite.enrollment().token(),
+        },
+    });
+    suite.operator().prepare_agent(&machine, &configuration.to_string())?;
+    machine.run(&["systemctl", "start", "join-agent.service"])?;
+    suite.request(machine.name(), &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    suite.wait_until_joined(machine.name())?;
+    Ok(())
+}
+
 /// An API server whose certificate authority is not the pinned one is refused, and the agent says what to compare.
 pub fn another_certificate_authority_is_refused(suite: &Suite) -> Result<(), Failed> {
     let machine = suite.bare_machine("other-ca-1")?;

@@ -98,6 +98,11 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     (KubernetesMinor::V1_37, "a_machine_finds_the_cluster_by_a_file", input::a_machine_finds_the_cluster_by_a_file),
     (
         KubernetesMinor::V1_37,
+        "a_machine_joins_by_a_file_without_a_user_and_a_token",
+        input::a_machine_joins_by_a_file_without_a_user_and_a_token,
+    ),
+    (
+        KubernetesMinor::V1_37,
         "another_certificate_authority_is_refused",
         input::another_certificate_authority_is_refused,
     ),

@@ -15,6 +15,7 @@ use join_trust::endpoint::Endpoint;
 use join_trust::join_configuration::JoinConfiguration;
 use join_trust::jws;
 use join_trust::kubeconfig::DiscoveryFile;
+use join_trust::kubeconfig_url::KubeconfigLocation;
 use join_trust::pin::{PinSet, PublicKeyPin};
 use join_trust::pkcs10::CertificationRequest;
 use join_trust::sealing::{Binding, SealedEnvelope, SealingKey, open};
@@ -67,6 +68,7 @@ fn every_target_has_seeds() {
         "discovery_file",
         "join_configuration",
         "jws",
+        "kubeconfig_location",
         "sealed_envelope",
         "token",
     ];
@@ -98,6 +100,16 @@ fn seeds_of_jws() {
 #[test]
 fn seeds_of_discovery_file() {
     check("discovery_file", |content| DiscoveryFile::parse(text(content)).is_ok());
+    // What may come from elsewhere is refused for what it names, and not by the first look at it.
+    for (name, content) in seeds("discovery_file") {
+        let fetched = DiscoveryFile::parse_fetched(text(&content));
+        assert_eq!(fetched.is_ok(), name.starts_with("good-fetched-") || name == "good-cluster-info.yaml", "{name}");
+    }
+}
+
+#[test]
+fn seeds_of_kubeconfig_location() {
+    check("kubeconfig_location", |content| KubeconfigLocation::parse(text(content)).is_ok());
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub struct NodeJoinRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryAnswer>,
 
-    /// The agent's own part. What the machine says about itself, and so evidence for people, never for a decision.
+    /// The agent's own part. What the machine says about itself, and so evidence for people, and never for
+    /// a decision about trust.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentStatus>,
 }
@@ -121,7 +122,8 @@ pub struct JoinedNode {
     #[schemars(length(max = 64))]
     pub kubelet_version: Option<String>,
 
-    /// When the node was Ready for the first time. From then on the request's deadline has no meaning.
+    /// When the node was Ready for the first time, and its machine a whole control plane where it was to be one. From then
+    /// on the request's deadline has no meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub first_ready: Option<Time>,

@@ -237,7 +237,7 @@ impl Followed<'_> {
             return;
         }
         let mut reporter = Reporter::new(client.clone(), request, self.versions, self.addresses.to_vec());
-        keep_history(&mut reporter, request);
+        reporter.keep_history(request);
         if let Some(checks) = checks.filter(|_| have_changed) {
             reporter.checks(&checks);
         }
@@ -265,16 +265,6 @@ fn needs_report(request: &NodeJoinRequest, membership: &Membership) -> bool {
         && agent.is_none_or(|agent| {
             agent.step != AgentStep::Joined || agent.observed_generation != request.metadata.generation
         })
-}
-
-/// What was observed during the join stays in the report.
-fn keep_history(reporter: &mut Reporter, request: &NodeJoinRequest) {
-    if let Some(agent) = request.status.as_ref().and_then(|status| status.agent.as_ref()) {
-        reporter.checks(&agent.checks);
-        reporter.observations(&agent.observations);
-        let versions = agent.versions.as_ref();
-        reporter.container_runtime(versions.and_then(|versions| versions.container_runtime.clone()));
-    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,21 @@ impl Reporter {
         self.api = Api::all(client);
     }
 
+    /// Whether the request says what holds the agent up, or what it failed at.
+    pub fn says_why(&self) -> bool {
+        self.published.as_ref().is_some_and(|published| published.reason.is_some())
+    }
+
+    /// Keeps what was observed during the join in the report.
+    pub fn keep_history(&mut self, request: &NodeJoinRequest) {
+        if let Some(agent) = request.status.as_ref().and_then(|status| status.agent.as_ref()) {
+            self.checks(&agent.checks);
+            self.observations(&agent.observations);
+            let versions = agent.versions.as_ref();
+            self.container_runtime(versions.and_then(|versions| versions.container_runtime.clone()));
+        }
+    }
+
     /// Takes the results of the checks into the next report.
     pub fn checks(&mut self, checks: &[Check]) {
         self.status.checks = checks.to_vec();

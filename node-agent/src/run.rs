@@ -326,23 +326,25 @@ impl Service {
         if journal.state().has_come_to(JoinStep::Joined, &membership.request_uid) {
             return Ok(());
         }
-        self.status.say(LocalStep::Joining, "joining etcd, and starting the control plane");
         journal.step(JoinStep::StartControlPlane, &membership.request_uid)?;
         let mut reporter = self.reporter(membership).await;
-        let mut report = async |step: AgentStep, reason: Reason, message: &str| {
-            if let Some(reporter) = reporter.as_mut() {
-                reporter.step_because(step, Some(reason), Some(message)).await;
+        // A try that begins anew is no news as long as the request says what the one before it failed at.
+        let mut says_why = reporter.as_ref().is_some_and(Reporter::says_why);
+        let mut report = async |step: AgentStep, reason: Option<Reason>, message: &str| {
+            says_why &= reason.is_none();
+            if let Some(reporter) = reporter.as_mut().filter(|_| !says_why) {
+                reporter.step_because(step, reason, Some(message)).await;
             }
         };
-        let tell = async |trouble: &kubelet::Trouble| {
-            self.status.say_because(LocalStep::Joining, Some(trouble.reason), &trouble.message);
-            report(AgentStep::StartingControlPlane, trouble.reason, &trouble.message).await;
+        let tell = async |reason: Option<Reason>, message: &str| {
+            self.status.say_because(LocalStep::Joining, reason, message);
+            report(AgentStep::StartingControlPlane, reason, message).await;
         };
         let started = control_plane::Started { node_name: &self.configuration.node_name, control_plane: own };
         let outcome = control_plane::start(&started, journal, tell).await;
         if let Err(error) = &outcome {
             let message = format!("{error}. {}", error.reason().next_step());
-            report(AgentStep::Failed, error.reason(), &message).await;
+            report(AgentStep::Failed, Some(error.reason()), &message).await;
         }
         Ok(outcome?)
     }
@@ -356,7 +358,9 @@ impl Service {
             connection::call("reading this node's request", requests.get(&membership.node_name)).await.ok()?;
         let addresses = host::address_towards(&cluster.endpoint).iter().map(IpAddr::to_string).collect();
         let is_ours = request.uid() == membership.request_uid;
-        is_ours.then_some(Reporter::new(client, &request, &host::versions().await, addresses))
+        let mut reporter = Reporter::new(client, &request, &host::versions().await, addresses);
+        reporter.keep_history(&request);
+        is_ours.then_some(reporter)
     }
 
     /// Makes the machine what it was before its join. That ends this process.

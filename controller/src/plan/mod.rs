@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use join_crds::spec::{Delivery, NodeJoinRequest, Role};
-use join_crds::status::SealedCredentials;
+use join_crds::status::{AgentStatus, AgentStep, SealedCredentials};
 use join_trust::UnixSeconds;
 use join_trust::cluster_info::ClusterInfo;
 use join_trust::names::NodeName;
@@ -324,6 +324,22 @@ impl<'a> Observed<'a> {
     fn first_ready(&self) -> bool {
         let node = self.request.status.as_ref().and_then(|status| status.node.as_ref());
         node.is_some_and(|node| node.first_ready.is_some())
+    }
+
+    /// What the machine's agent says of itself.
+    fn agent(&self) -> Option<&'a AgentStatus> {
+        self.request.status.as_ref()?.agent.as_ref()
+    }
+
+    /// Whether the Node that is registered is all that the machine was to become.
+    ///
+    /// A worker is with its Node. A control plane is when its agent has said so once, which the status keeps: nothing else
+    /// is known of its parts, and nothing about trust depends on it. One that a former request has made is, unless its
+    /// agent says that it is not: it need not have an agent any more.
+    fn is_whole(&self) -> bool {
+        let is_former = self.record.is_some_and(|record| record.kept_for().is_some());
+        let says_so = self.agent().map_or(is_former, |agent| agent.step == AgentStep::Joined);
+        !self.is_control_plane() || self.first_ready() || says_so
     }
 
     /// The chosen certificate request, if it still exists.

@@ -81,7 +81,8 @@ fn joined_node(observed: &Observed<'_>) -> Option<JoinedNode> {
         kubelet_version: node
             .and_then(|node| node.kubelet_version.as_deref().map(|version| version.chars().take(64).collect()))
             .or_else(|| before.and_then(|before| before.kubelet_version)),
-        first_ready: first_ready.or_else(|| node.filter(|node| node.ready).map(|_| time(observed.now))),
+        first_ready: first_ready
+            .or_else(|| node.filter(|node| node.ready && observed.is_whole()).map(|_| time(observed.now))),
         uid,
     })
 }

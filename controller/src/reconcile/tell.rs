@@ -5,6 +5,7 @@ use join_crds::spec::NodeJoinRequest;
 use join_crds::status::NodeJoinRequestStatus;
 use join_crds::vocabulary::{ConditionType, EventReason, Reason};
 use join_trust::UnixSeconds;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::Context;
 use crate::plan::{NOT_READY_TOLD_AFTER_SECONDS, Observed, not_ready_since, refused_keys};
@@ -50,9 +51,7 @@ pub(super) async fn changes(
         {
             context.count_unsigned(now);
         }
-        if let Some(event) =
-            event_for(condition_type, became_true, conditions::reason(&next.conditions, condition_type), request)
-        {
+        if let Some(event) = event_for(condition_type, became_true, &next.conditions, request) {
             // The Event's own reason does not say what it stalled at.
             let note = match event {
                 EventReason::Stalled | EventReason::AgentFailed => {
@@ -77,10 +76,12 @@ fn was_never_ready(request: &NodeJoinRequest) -> bool {
 fn event_for(
     condition_type: ConditionType,
     became_true: bool,
-    reason: Option<Reason>,
+    next: &[Condition],
     request: &NodeJoinRequest,
 ) -> Option<EventReason> {
-    match (condition_type, reason?) {
+    // Before there is a Node, the summary says what a step says.
+    let is_registered = conditions::is_true(next, ConditionType::NodeRegistered);
+    match (condition_type, conditions::reason(next, condition_type)?) {
         (ConditionType::Ready, _) if became_true && was_never_ready(request) => Some(EventReason::Joined),
         (ConditionType::Stalled, _) if became_true => Some(EventReason::Stalled),
         (ConditionType::ClientCertificateIssued | ConditionType::ServingCertificateIssued, Reason::SignerMissing) => {
@@ -101,6 +102,13 @@ fn event_for(
         }
         // What the machine found out about the cluster.
         (ConditionType::ClientCertificateIssued, reason) if Reason::OF_AGENT.contains(&reason) => {
+            Some(EventReason::AgentFailed)
+        }
+        // What holds up a control plane of which the Node is there already.
+        (ConditionType::Ready, Reason::MachineNotWritable) if is_registered => Some(EventReason::MachineNotWritable),
+        (ConditionType::Ready, reason)
+            if is_registered && (reason == Reason::AgentFailed || Reason::OF_AGENT.contains(&reason)) =>
+        {
             Some(EventReason::AgentFailed)
         }
         (ConditionType::NodeRegistered, Reason::KubeletNotStarted) => Some(EventReason::KubeletNotStarted),
@@ -182,7 +190,47 @@ pub(super) async fn strangers(request: &NodeJoinRequest, observed: &Observed<'_>
 
 #[cfg(test)]
 mod tests {
+    use join_crds::conditions::ConditionStatus;
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
+
+    /// Before the Node is there, the summary says what the step says, and the step has the Event.
+    #[test]
+    fn what_holds_up_a_control_plane_is_told_once() {
+        let request: NodeJoinRequest = serde_json::from_value(serde_json::json!({
+            "apiVersion": "nodejoin.dev/v1alpha1", "kind": "NodeJoinRequest", "metadata": {"name": "a"},
+            "spec": {"role": "ControlPlane", "machine": {"trust": "Pinned"}},
+        }))
+        .unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        for (registered, reason, of_step, of_summary) in [
+            (false, Reason::ControlPlaneNotHealthy, Some(EventReason::AgentFailed), None),
+            (true, Reason::ControlPlaneNotHealthy, None, Some(EventReason::AgentFailed)),
+            (true, Reason::AgentFailed, None, Some(EventReason::AgentFailed)),
+            (true, Reason::AccessDenied, None, Some(EventReason::AgentFailed)),
+            (false, Reason::MachineNotWritable, Some(EventReason::MachineNotWritable), None),
+            (true, Reason::MachineNotWritable, None, Some(EventReason::MachineNotWritable)),
+            (true, Reason::Joining, None, None),
+            (true, Reason::NodeNotReady, None, None),
+        ] {
+            let mut next = Vec::new();
+            conditions::complete(&mut next, 1, now);
+            let step = if registered {
+                (ConditionStatus::True, Reason::NodeRegistered)
+            } else {
+                (ConditionStatus::False, reason)
+            };
+            let summary = (ConditionStatus::False, reason);
+            for (condition_type, (status, reason)) in
+                [(ConditionType::NodeRegistered, step), (ConditionType::Ready, summary)]
+            {
+                conditions::set(&mut next, condition_type, status, reason, "", 1, now);
+            }
+            assert_eq!(event_for(ConditionType::NodeRegistered, registered, &next, &request), of_step, "{reason}");
+            assert_eq!(event_for(ConditionType::Ready, false, &next, &request), of_summary, "{reason}");
+        }
+    }
 
     #[test]
     fn a_node_that_stays_not_ready_is_told_once_and_again_after_it_was_ready() {

@@ -16,6 +16,7 @@ use kube::api::{Patch, PatchParams};
 use libtest_mimic::Failed;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use super::everywhere::{self, Failure};
 use super::operator::{keeps_the_certificate_key_to_itself, key_of, request, secret};
@@ -40,7 +41,7 @@ fn meets_each(suite: &Suite) -> Result<(), Failed> {
     scene.certificates()?;
     let key = scene.configuration()?;
     scene.etcd()?;
-    scene.api_server()?;
+    scene.static_pods()?;
 
     suite.operator().kubectl(&["wait", "--for=condition=Ready", &format!("njr/{NAME}"), "--timeout=180s"])?;
     is_a_sound_control_plane(suite.lab(), &machine)?;
@@ -138,14 +139,10 @@ impl Scene<'_> {
         self.is_told(Instant::now(), &stopped, &["to vote", &peer_url, "has not been started"])
     }
 
-    /// Somebody takes the port of the API server when the checks have passed.
-    fn api_server(&self) -> Result<(), Failed> {
-        let namespace = self.suite.lab().layout().network_namespace(NAME);
-        let port = network::listen(&namespace, SocketAddr::from((Ipv4Addr::UNSPECIFIED, API_PORT)))?;
-        let somebody = self.suite.spawn(async move {
-            let Ok(port) = tokio::net::TcpListener::from_std(port) else { return };
-            while port.accept().await.is_ok() {}
-        });
+    /// Somebody takes the ports of the API server and of the scheduler when the checks have passed.
+    fn static_pods(&self) -> Result<(), Failed> {
+        let [of_api_server, of_scheduler] = [(Ipv4Addr::UNSPECIFIED, API_PORT), (Ipv4Addr::LOCALHOST, SCHEDULER)];
+        let (of_api_server, of_scheduler) = (self.take(of_api_server.into())?, self.take(of_scheduler.into())?);
         self.let_packets_through(ETCD_PEERS)?;
         self.wait_for_manifest("kube-apiserver")?;
         let unhealthy = Failure {
@@ -153,8 +150,27 @@ impl Scene<'_> {
             ..self.failure("the API server of the machine does not start")
         };
         self.is_told(Instant::now(), &unhealthy, &[&format!("kube-apiserver-{NAME}"), "does not answer"])?;
-        somebody.abort();
+
+        of_api_server.abort();
+        self.suite.wait_for(NAME, ConditionType::NodeRegistered, "True", Reason::NodeRegistered)?;
+        // The API server is mended, and the machine is at the next pod.
+        self.suite.wait_for(NAME, ConditionType::Ready, "False", Reason::Joining)?;
+        let unhealthy = Failure {
+            condition: Some(ConditionType::Ready),
+            ..self.failure("the scheduler of the machine does not start, or its controller manager")
+        };
+        self.is_told(Instant::now(), &unhealthy, &[&format!("waiting for pod kube-system/kube-scheduler-{NAME}")])?;
+        of_scheduler.abort();
         Ok(())
+    }
+
+    /// Listens on the machine, until the task is ended.
+    fn take(&self, address: SocketAddr) -> Result<JoinHandle<()>, Failed> {
+        let port = network::listen(&self.suite.lab().layout().network_namespace(NAME), address)?;
+        Ok(self.suite.spawn(async move {
+            let Ok(port) = tokio::net::TcpListener::from_std(port) else { return };
+            while port.accept().await.is_ok() {}
+        }))
     }
 
     /// A failure of the machine before it has its certificate.
@@ -228,6 +244,8 @@ impl Scene<'_> {
 /// Where etcd listens for its clients, and for its other members.
 const ETCD_CLIENTS: u16 = 2379;
 const ETCD_PEERS: u16 = 2380;
+/// Where the scheduler is asked for its health.
+const SCHEDULER: u16 = 10259;
 
 fn table(port: u16) -> String {
     format!("drop-{port}")

@@ -148,4 +148,11 @@ pub const ROWS_OF_CONTROL_PLANES: &[Row] = &[
         "it has 30 s to start, since its image is unpacked meanwhile",
         CONTROL_PLANE,
     ),
+    later(
+        "the scheduler of the machine does not start, or its controller manager",
+        Reason::ControlPlaneNotHealthy,
+        40,
+        "it has 30 s to start once the API server runs",
+        CONTROL_PLANE,
+    ),
 ];

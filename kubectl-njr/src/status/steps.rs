@@ -3,11 +3,12 @@
 //! The request's conditions say how a step stands and why; the other objects say what can be seen of it. Reasons and
 //! next steps are the vocabulary's, so that this, the request's messages and the documentation say the same.
 
-use join_crds::NodeJoinRequest;
 use join_crds::conditions;
+use join_crds::spec::Role;
 use join_crds::vocabulary::{
     ConditionType, Reason, SIGNER_KUBELET_CLIENT, SIGNER_KUBELET_SERVING, bootstrap_user, node_user,
 };
+use join_crds::{AgentStep, NodeJoinRequest};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -49,6 +50,7 @@ pub fn all(gathered: &Gathered) -> Vec<Step> {
         steps.push(certificate(gathered, Certificate::Serving));
         steps.push(kubelet(gathered));
     }
+    steps.extend(control_plane(gathered));
     without_echo(&mut steps);
     steps
 }
@@ -376,6 +378,25 @@ fn kubelet(gathered: &Gathered) -> Step {
     step.since = ready.and_then(|ready| ready.last_transition_time.clone());
     step.event = newest(gathered, NAME);
     step
+}
+
+/// The parts of a control plane: what the machine does about them once its Node is there. None for a worker.
+fn control_plane(gathered: &Gathered) -> Option<Step> {
+    const NAME: &str = "control plane";
+    let request = gathered.request.as_ref().filter(|request| request.spec.role == Role::ControlPlane)?;
+    let found = conditions_of(request);
+    if !conditions::is_true(found, ConditionType::NodeRegistered) {
+        return Some(step(NAME, State::Pending, Reason::Progressing.as_str()));
+    }
+    let status = request.status.as_ref();
+    let was_ready = status.and_then(|status| status.node.as_ref()).is_some_and(|node| node.first_ready.is_some());
+    let says_so = status.and_then(|status| status.agent.as_ref()).is_some_and(|agent| agent.step == AgentStep::Joined);
+    // Only of a control plane that is whole, the node's own readiness is the summary.
+    let is_whole = conditions::reason(found, ConditionType::Ready) == Some(Reason::NodeNotReady);
+    if was_ready || says_so || is_whole {
+        return Some(step(NAME, State::Done, Reason::Joined.as_str()));
+    }
+    Some(told(gathered, NAME, ConditionType::Ready))
 }
 
 fn ready_condition(node: &Node) -> Option<&NodeCondition> {

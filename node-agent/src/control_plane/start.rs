@@ -23,7 +23,6 @@ use crate::connection::call;
 use crate::discovery::{self, Origin};
 use crate::etcd::{self, Credentials, Membership, Own};
 use crate::journal::{ETCD_FOLDER, EtcdMember, Journal};
-use crate::kubelet::Trouble;
 use crate::member::ControlPlane;
 
 /// The annotation of kubeadm's etcd pods with the URLs under which they are asked.
@@ -50,13 +49,16 @@ pub struct Started<'a> {
 /// Makes the machine a member of etcd, starts its API server, controller manager and scheduler, and waits until all of them
 /// are Ready. What an earlier call of it has done, it goes on with.
 ///
+/// `tell` is told what is being done, and with a reason when that is held up.
+///
 /// # Errors
 /// When etcd does not take the machine, or a part does not become healthy in time.
 pub async fn start(
     machine: &Started<'_>,
     journal: &mut Journal,
-    mut tell: impl AsyncFnMut(&Trouble),
+    mut tell: impl AsyncFnMut(Option<Reason>, &str),
 ) -> Result<(), Error> {
+    tell(None, "reading the cluster's configuration").await;
     let member = Member {
         node_name: machine.node_name.clone(),
         advertise_address: machine.control_plane.advertise_address,
@@ -121,8 +123,9 @@ async fn join_etcd(
     member: &Member,
     host: &Host,
     journal: &mut Journal,
-    tell: &mut impl AsyncFnMut(&Trouble),
+    tell: &mut impl AsyncFnMut(Option<Reason>, &str),
 ) -> Result<(), Error> {
+    tell(None, "joining etcd").await;
     let deadline = Instant::now() + ETCD_TIMEOUT;
     let peer_url = member.etcd_peer_url();
     let endpoints = etcd_endpoints(client, member).await?;
@@ -145,6 +148,7 @@ async fn join_etcd(
     if !(journal.exists(&path) && etcd::has_begun(Path::new(ETCD_FOLDER))) {
         write(journal, &manifest)?;
     }
+    tell(None, "waiting for this machine's etcd to have the data of the others, and to vote").await;
     telling(deadline, SHOULD_BE_HEALTHY, tell, async |until| etcd.promote(&peer_url, until).await).await
 }
 
@@ -153,7 +157,7 @@ async fn join_etcd(
 async fn telling<T>(
     deadline: Instant,
     quiet: Duration,
-    tell: &mut impl AsyncFnMut(&Trouble),
+    tell: &mut impl AsyncFnMut(Option<Reason>, &str),
     mut once: impl AsyncFnMut(Instant) -> Result<T, etcd::Error>,
 ) -> Result<T, Error> {
     let mut told = None;
@@ -164,7 +168,7 @@ async fn telling<T>(
                 let seen = last.map_or_else(|| "no answer yet".to_owned(), |last| last.to_string());
                 let message = format!("waiting for {doing}: {seen}");
                 if told.as_ref() != Some(&message) {
-                    tell(&Trouble { reason: Reason::EtcdNotJoined, message: message.clone() }).await;
+                    tell(Some(Reason::EtcdNotJoined), &message).await;
                     told = Some(message);
                 }
                 until = deadline.min(Instant::now() + SHOULD_ANSWER);
@@ -201,7 +205,7 @@ async fn wait_until_ready(
     client: &Client,
     member: &Member,
     with_etcd: bool,
-    mut tell: impl AsyncFnMut(&Trouble),
+    mut tell: impl AsyncFnMut(Option<Reason>, &str),
 ) -> Result<(), Error> {
     let began = Instant::now();
     let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
@@ -214,18 +218,43 @@ async fn wait_until_ready(
         .collect();
     let mut pauses =
         ExponentialBuilder::default().with_min_delay(PAUSES.0).with_max_delay(PAUSES.1).without_max_times().build();
-    let mut told: Option<String> = None;
+    let mut waiting = Waiting { quiet_since: began, told: None };
     loop {
         let Some((pod, seen)) = first_not_ready(&pods, &names).await else { return Ok(()) };
         if began.elapsed() >= HEALTH_TIMEOUT {
             return Err(Error::NotHealthy { pod, seen, seconds: HEALTH_TIMEOUT.as_secs() });
         }
-        if began.elapsed() >= SHOULD_BE_HEALTHY && told.as_ref() != Some(&pod) {
-            let message = format!("waiting for pod kube-system/{pod}: {seen}");
-            tell(&Trouble { reason: Reason::ControlPlaneNotHealthy, message }).await;
-            told = Some(pod);
+        if let Some(is_trouble) = waiting.look(&pod, Instant::now()) {
+            let reason = is_trouble.then_some(Reason::ControlPlaneNotHealthy);
+            tell(reason, &format!("waiting for pod kube-system/{pod}: {seen}")).await;
         }
         tokio::time::sleep(pauses.next().unwrap_or(PAUSES.1)).await;
+    }
+}
+
+/// How long the pods have been waited for, and what was told of them.
+struct Waiting {
+    /// Since when nothing had to be told as a trouble.
+    quiet_since: Instant,
+    /// The pod that was told of last, and whether as a trouble.
+    told: Option<(String, bool)>,
+}
+
+impl Waiting {
+    /// Whether there is anything to tell of the pod that is waited for, and whether as a trouble.
+    fn look(&mut self, pod: &str, now: Instant) -> Option<bool> {
+        let is_another = self.told.as_ref().is_none_or(|(told, _)| told != pod);
+        let was_trouble = self.told.as_ref().is_some_and(|(_, is_trouble)| *is_trouble);
+        if is_another && was_trouble {
+            // The trouble is over, and the next pod, which may have needed the other one, has its own time.
+            self.quiet_since = now;
+        }
+        let is_trouble = now.duration_since(self.quiet_since) >= SHOULD_BE_HEALTHY;
+        if !is_another && is_trouble == was_trouble {
+            return None;
+        }
+        self.told = Some((pod.to_owned(), is_trouble));
+        Some(is_trouble)
     }
 }
 
@@ -282,7 +311,7 @@ mod tests {
         ] {
             let began = Instant::now();
             let mut told = Vec::new();
-            let mut tell = async |trouble: &Trouble| told.push(trouble.message.clone());
+            let mut tell = async |_: Option<Reason>, message: &str| told.push(message.to_owned());
             let mut left = seen.iter();
             let once = async |until| match left.next() {
                 None => Ok(7),
@@ -301,11 +330,33 @@ mod tests {
         }
     }
 
+    /// Which pod is waited for after how many seconds, and whether that is told, and as a trouble.
+    #[test]
+    fn each_pod_is_told_of_and_is_a_trouble_once_it_lasts() {
+        const QUIETLY: Option<bool> = Some(false);
+        const TROUBLE: Option<bool> = Some(true);
+        let began = Instant::now();
+        for looks in [
+            &[(0, "a", QUIETLY), (29, "a", None), (30, "a", TROUBLE), (31, "a", None)][..],
+            &[(0, "a", QUIETLY), (10, "b", QUIETLY), (29, "b", None), (30, "b", TROUBLE)],
+            // One that comes and goes keeps no trouble from being told.
+            &[(0, "a", QUIETLY), (10, "b", QUIETLY), (20, "a", QUIETLY), (30, "b", TROUBLE)],
+            // What needed the one that was in the way has its own time from then on.
+            &[(30, "a", TROUBLE), (50, "b", QUIETLY), (79, "b", None), (80, "b", TROUBLE), (90, "a", QUIETLY)],
+        ] {
+            let mut waiting = Waiting { quiet_since: began, told: None };
+            for &(seconds, pod, expected) in looks {
+                let seen = waiting.look(pod, began + Duration::from_secs(seconds));
+                assert_eq!(seen, expected, "{pod} after {seconds} s of {looks:?}");
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn etcd_is_not_waited_for_after_the_deadline_nor_when_it_is_no_use() {
         let began = Instant::now();
         let deadline = began + ETCD_TIMEOUT;
-        let mut tell = async |_: &Trouble| ();
+        let mut tell = async |_: Option<Reason>, _: &str| ();
         let late = async |until| {
             tokio::time::sleep_until(until).await;
             Err::<(), _>(not_yet("a"))

@@ -434,16 +434,16 @@ async fn settle(
     };
     kubelet::start(machine.systemd, files::healthz_url(&granted.rendered.config_yaml).as_deref(), tell).await?;
     tracing::info!(total_ms = began.elapsed().as_millis(), "the kubelet is healthy");
+    // From here on the node speaks for itself: its token is taken away once its Node is there, which a control plane
+    // registers while it is still being started.
+    if let Some(cluster) = member::cluster(&membership) {
+        reporter.speak_as(member::client(&cluster)?);
+    }
     if let Some(own) = &membership.control_plane {
         start_control_plane(machine, request, own, &mut journal, reporter).await?;
     }
     journal.step(JoinStep::Joined, request.uid())?;
-    // From here on the node speaks for itself.
-    if let Some(cluster) = member::cluster(&membership) {
-        let node = member::client(&cluster)?;
-        reporter.speak_as(node);
-        reporter.step(AgentStep::Joined).await;
-    }
+    reporter.step(AgentStep::Joined).await;
     Ok(())
 }
 
@@ -455,13 +455,10 @@ async fn start_control_plane(
     journal: &mut Journal,
     reporter: &mut Reporter,
 ) -> Result<(), Error> {
-    let message = "the kubelet is healthy; joining etcd, and starting the control plane";
-    machine.status.say(LocalStep::Joining, message);
     journal.step(JoinStep::StartControlPlane, request.uid())?;
-    reporter.step(AgentStep::StartingControlPlane).await;
-    let tell = async |trouble: &kubelet::Trouble| {
-        machine.status.say_because(LocalStep::Joining, Some(trouble.reason), &trouble.message);
-        reporter.step_because(AgentStep::StartingControlPlane, Some(trouble.reason), Some(&trouble.message)).await;
+    let tell = async |reason: Option<Reason>, message: &str| {
+        machine.status.say_because(LocalStep::Joining, reason, message);
+        reporter.step_because(AgentStep::StartingControlPlane, reason, Some(message)).await;
     };
     let started = control_plane::Started { node_name: machine.node_name, control_plane: own };
     Ok(control_plane::start(&started, journal, tell).await?)

@@ -228,12 +228,12 @@ fn progressing(csr: &CsrEntry, message: String) -> Told {
     Told::no(reason, message)
 }
 
-/// What the agent says it is at. People's evidence; nothing is decided by it.
+/// What the agent says it is at. People's evidence; nothing is decided by it here.
 fn agent(observed: &Observed<'_>) -> Told {
     if !observed.delivers_sealed() {
         return Told::no(Reason::WaitingForCertificateRequest, "the join command is ready and was not used yet");
     }
-    let Some(agent) = observed.request.status.as_ref().and_then(|status| status.agent.as_ref()) else {
+    let Some(agent) = observed.agent() else {
         return Told::no(
             Reason::WaitingForAgent,
             "the credential is sealed to the machine, which has not taken it up yet",
@@ -256,8 +256,7 @@ fn agent(observed: &Observed<'_>) -> Told {
                 _ => Told::no(Reason::PreflightFailed, failed.join("; ")),
             }
         }
-        step if message.is_empty() => Told::no(Reason::Joining, format!("the agent is at step {step:?}")),
-        step => Told::no(Reason::Joining, format!("the agent is at step {step:?}: {message}")),
+        _ => Told::no(Reason::Joining, place(agent)),
     }
 }
 
@@ -268,11 +267,9 @@ fn given(agent: &AgentStatus) -> Option<Reason> {
 
 /// What holds up a machine that has its certificate and has not registered its Node, as the machine says it.
 fn kubelet(observed: &Observed<'_>) -> Told {
-    let waits =
-        || Told::no(Reason::WaitingForNode, "the certificate is issued; the kubelet has not registered its Node yet");
-    let Some(agent) = observed.request.status.as_ref().and_then(|status| status.agent.as_ref()) else {
-        return waits();
-    };
+    let waits = "the certificate is issued; the kubelet has not registered its Node yet";
+    let waits = |more: String| Told::no(Reason::WaitingForNode, format!("{waits}{more}"));
+    let Some(agent) = observed.agent() else { return waits(String::new()) };
     let message = agent.message.as_deref().unwrap_or_default();
     match (given(agent), agent.step) {
         (Some(reason), AgentStep::Failed | AgentStep::StartingKubelet | AgentStep::StartingControlPlane)
@@ -283,7 +280,41 @@ fn kubelet(observed: &Observed<'_>) -> Told {
         (None, AgentStep::Failed) if agent.checks.iter().all(|check| check.result != CheckResult::Failed) => {
             Told::no(Reason::AgentFailed, message)
         }
-        _ => waits(),
+        // Its kubelet speaks to the machine's own API server, and so waits for it.
+        (_, AgentStep::StartingControlPlane | AgentStep::Failed) if observed.is_control_plane() => {
+            waits(format!(", for which its own API server has to run; {}", place(agent)))
+        }
+        _ => waits(String::new()),
+    }
+}
+
+/// Where an agent says that it is.
+fn place(agent: &AgentStatus) -> String {
+    let step = format!("the agent is at step {:?}", agent.step);
+    match agent.message.as_deref() {
+        None | Some("") => step,
+        Some(message) => format!("{step}: {message}"),
+    }
+}
+
+/// What holds up a control plane of which the Node is there already, as the machine says it.
+///
+/// The Node is there as soon as the machine's own API server is, so that nobody but the machine can tell whether all of it
+/// works.
+fn control_plane(observed: &Observed<'_>) -> Told {
+    let Some(agent) = observed.agent() else {
+        return Told::no(
+            Reason::Joining,
+            "the Node is registered, and the machine has not said yet that its control plane works",
+        );
+    };
+    let is_told = |reason: &Reason| reason.conditions().contains(&ConditionType::Ready);
+    match (given(agent).filter(is_told), agent.step) {
+        (Some(reason), AgentStep::Failed | AgentStep::StartingKubelet | AgentStep::StartingControlPlane) => {
+            Told::no(reason, agent.message.as_deref().unwrap_or_default())
+        }
+        (None, AgentStep::Failed) => Told::no(Reason::AgentFailed, agent.message.as_deref().unwrap_or_default()),
+        _ => Told::no(Reason::Joining, format!("the Node is registered; {}", place(agent))),
     }
 }
 
@@ -347,10 +378,12 @@ fn serving_certificate(observed: &Observed<'_>, next: &NodeJoinRequestStatus) ->
     }
 }
 
-/// The summary: the node's readiness once it is registered, before that the first step that is not done.
+/// The summary: the node's readiness once it is registered and all of it works, before that the first step that is not done.
 fn ready(observed: &Observed<'_>, steps: &Steps) -> Told {
     if let (Relation::Joined, Some(node)) = (node::relation(observed), observed.node) {
-        return if node.ready {
+        return if !observed.is_whole() {
+            control_plane(observed)
+        } else if node.ready {
             Told::yes(Reason::Joined, format!("the machine is node {}, and the node is Ready", node.name))
         } else {
             Told::no(Reason::NodeNotReady, node.readiness.clone())

@@ -30,6 +30,7 @@ fn states() -> Vec<(&'static str, Gathered)> {
     let mut states = before_the_certificate();
     states.extend(with_a_certificate_request());
     states.extend(with_a_node());
+    states.extend(of_a_control_plane());
     states.push(("hostile", hostile()));
     states
 }
@@ -195,6 +196,59 @@ fn with_a_node() -> Vec<(&'static str, Gathered)> {
     ]
 }
 
+fn of_a_control_plane() -> Vec<(&'static str, Gathered)> {
+    use ConditionType::{ClientCertificateIssued, NodeRegistered, Ready, Stalled};
+    let starts = "the certificate is issued; the kubelet has not registered its Node yet, for which its own API server has to \
+                  run; the agent is at step StartingControlPlane: joining etcd";
+    let late = "not Ready within 900 s of the machine's appearance; waited for ControlPlaneNotHealthy: waiting for pod \
+                kube-system/kube-scheduler-worker-1: CrashLoopBackOff";
+    let failing = "waiting for pod kube-system/kube-scheduler-worker-1: CrashLoopBackOff";
+    let unhealthy = |node| {
+        Scene::joined(node).control_plane().agent("StartingControlPlane", failing).says(&[(
+            Ready,
+            "False",
+            Reason::ControlPlaneNotHealthy,
+            failing,
+            20,
+        )])
+    };
+    vec![
+        (
+            "control-plane-joins-etcd",
+            Scene::bound()
+                .control_plane()
+                .agent("StartingControlPlane", "joining etcd")
+                .says(&[
+                    (ClientCertificateIssued, "True", Reason::CertificateIssued, "", 60),
+                    (NodeRegistered, "False", Reason::WaitingForNode, starts, 20),
+                    (Ready, "False", Reason::WaitingForNode, starts, 20),
+                ])
+                .done(),
+        ),
+        ("control-plane-not-healthy", unhealthy(node_ready()).event("AgentFailed", "Warning", failing, 20).done()),
+        (
+            "control-plane-late",
+            unhealthy(node_ready())
+                .says(&[
+                    (Ready, "False", Reason::DeadlineExceeded, late, 10),
+                    (Stalled, "True", Reason::DeadlineExceeded, late, 10),
+                ])
+                .done(),
+        ),
+        (
+            "control-plane-not-ready",
+            unhealthy(node_unready())
+                .agent("Joined", "")
+                .says(&[(Ready, "False", Reason::NodeNotReady, "KubeletNotReady: no network", 10)])
+                .done(),
+        ),
+        (
+            "control-plane-ready",
+            unhealthy(node_ready()).agent("Joined", "").says(&[(Ready, "True", Reason::Joined, "", 10)]).done(),
+        ),
+    ]
+}
+
 /// Texts of a machine that wants to move the administrator's cursor.
 fn hostile() -> Gathered {
     let evil = "\u{1b}[2J\u{1b}[1;1HReady\r\n\u{9b}31m\u{202e}x";
@@ -237,6 +291,9 @@ fn outcomes_are_those_that_a_watch_ends_with() {
         ("node-not-ready", Outcome::Waiting),
         ("ready", Outcome::Ready),
         ("stalled", Outcome::Stalled),
+        ("control-plane-not-healthy", Outcome::Waiting),
+        ("control-plane-late", Outcome::Stalled),
+        ("control-plane-ready", Outcome::Ready),
     ] {
         assert!(outcomes.contains(&(name, expected)), "{name}: {outcomes:?}");
     }

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use join_crds::NodeJoinRequest;
 use join_crds::conditions;
+use join_crds::spec::Role;
 use join_crds::vocabulary::{ConditionType, KIND, REPORTING_CONTROLLER, Reason};
 use join_trust::announcement;
 use join_trust::machine_key::MachineKey;
@@ -167,6 +168,12 @@ impl Scene {
             (*message).clone_into(&mut condition.message);
             condition.last_transition_time.0 = ago(*seconds);
         }
+        self
+    }
+
+    /// For a control plane.
+    pub fn control_plane(mut self) -> Self {
+        self.0.request.as_mut().unwrap().spec.role = Role::ControlPlane;
         self
     }
 

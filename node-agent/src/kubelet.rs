@@ -114,6 +114,19 @@ fn bus(action: &'static str, unit: &str) -> impl FnOnce(zbus::Error) -> Error {
     move |source| Error::Bus { unit: unit.to_owned(), action, source }
 }
 
+/// A unit that runs one command and is gone.
+fn properties_of<'a>(description: &'a str, words: &[&OsStr]) -> [(&'static str, Variant<'a>); 4] {
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let program = words.first().cloned().unwrap_or_default();
+    [
+        ("Description", Variant::from(description)),
+        ("Type", Variant::from("oneshot")),
+        ("ExecStart", Variant::new(vec![(program, words, false)])),
+        // A unit that failed makes room for the next one of its name.
+        ("CollectMode", Variant::from("inactive-or-failed")),
+    ]
+}
+
 /// A connection to systemd, made before it is needed.
 pub struct Systemd {
     connection: zbus::Connection,
@@ -198,19 +211,18 @@ impl Systemd {
         if self.state(name).await?.is_some_and(|unit| matches!(unit.active_state.as_str(), "active" | "activating")) {
             return Ok(());
         }
-        let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let program = words.first().cloned().unwrap_or_default();
-        let properties = [
-            ("Description", Variant::from(description)),
-            ("Type", Variant::from("oneshot")),
-            ("ExecStart", Variant::new(vec![(program, words, false)])),
-            ("Restart", Variant::from("on-failure")),
-            ("RestartUSec", Variant::from(RESTART_MICROSECONDS)),
-            // A unit that failed makes room for the next one of its name.
-            ("CollectMode", Variant::from("inactive-or-failed")),
-        ];
+        let mut properties = Vec::from(properties_of(description, words));
+        properties
+            .extend([("Restart", Variant::from("on-failure")), ("RestartUSec", Variant::from(RESTART_MICROSECONDS))]);
         let manager = ManagerProxy::new(&self.connection).await.map_err(bus("start", name))?;
         manager.start_transient_unit(name, "replace", &properties, &[]).await.map(drop).map_err(bus("start", name))
+    }
+
+    /// Runs a command in a unit of its own, outside of the caller's sandbox, and waits for it to succeed.
+    pub async fn run_outside(&self, name: &str, description: &str, words: &[&OsStr]) -> Result<(), Error> {
+        let properties = properties_of(description, words);
+        let manager = ManagerProxy::new(&self.connection).await.map_err(bus("start", name))?;
+        self.job("start", name, manager.start_transient_unit(name, "replace", &properties, &[])).await
     }
 
     /// Keeps a unit from being started at boot.

@@ -286,7 +286,7 @@ impl Service {
             }
             let mut journal = self.open_journal()?;
             if let Some(own) = &membership.control_plane {
-                self.finish_control_plane(membership, own, &mut journal).await?;
+                self.finish_control_plane(membership, own, &systemd, &mut journal).await?;
             }
             journal.step(JoinStep::Joined, &membership.request_uid)?;
             self.kubelet_was_started.set(true);
@@ -321,6 +321,7 @@ impl Service {
         &self,
         membership: &Membership,
         own: &member::ControlPlane,
+        systemd: &Systemd,
         journal: &mut Journal,
     ) -> Result<(), Error> {
         if journal.state().has_come_to(JoinStep::Joined, &membership.request_uid) {
@@ -340,7 +341,7 @@ impl Service {
             self.status.say_because(LocalStep::Joining, reason, message);
             report(AgentStep::StartingControlPlane, reason, message).await;
         };
-        let started = control_plane::Started { node_name: &self.configuration.node_name, control_plane: own };
+        let started = control_plane::Started { node_name: &self.configuration.node_name, control_plane: own, systemd };
         let outcome = control_plane::start(&started, journal, tell).await;
         if let Err(error) = &outcome {
             let message = format!("{error}. {}", error.reason().next_step());

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
-use super::sound::{NAME, is_a_sound_control_plane};
+use super::sound::{ETCD_DATA, NAME, is_a_sound_control_plane, mode_of};
 
 /// The Secret with the certificate key.
 const SECRET: &str = "certificate-key";
@@ -58,6 +58,7 @@ fn a_reset_takes_it_out_again(lab: &Lab, operator: &Operator<'_>, machine: &Mach
     let left = control_plane_files(machine)?;
     let left: Vec<_> = left.keys().filter(|path| path.extension().is_some_and(|kind| kind != "log")).collect();
     assert_eq!(left, [Path::new("/etc/kubernetes/audit-policy.yaml")]);
+    assert_eq!(mode_of(machine, ETCD_DATA)?, None, "a folder that was not there before the join");
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use libtest_mimic::Failed;
 
 /// The machine.
 pub const NAME: &str = "control-plane-2";
+/// Where etcd has its data.
+pub const ETCD_DATA: &str = "/var/lib/etcd";
 
 /// Fails when something is missing of a control plane.
 pub fn is_a_sound_control_plane(lab: &Lab, machine: &Machine<'_>) -> Result<(), Failed> {
@@ -18,7 +20,14 @@ pub fn is_a_sound_control_plane(lab: &Lab, machine: &Machine<'_>) -> Result<(), 
     etcd_has_two_votes(lab, machine)?;
     serves_the_same_objects(lab, machine)?;
     runs_every_static_pod(lab)?;
-    keeps_its_keys_to_root(machine)
+    keeps_its_keys_to_root(machine)?;
+    keeps_etcds_data_to_root(machine)
+}
+
+/// Every object of the cluster lies there, Secrets among them.
+fn keeps_etcds_data_to_root(machine: &Machine<'_>) -> Result<(), Failed> {
+    assert_eq!(mode_of(machine, ETCD_DATA)?.as_deref(), Some("40700"));
+    Ok(())
 }
 
 /// Kind and mode of a path that belongs to root, in octal.

@@ -6,7 +6,7 @@ use join_trust::ca_bundle::CaBundleError;
 use join_trust::endpoint::EndpointError;
 
 use crate::connection::{CallError, SetupError};
-use crate::{discovery, etcd, journal};
+use crate::{discovery, etcd, journal, kubelet};
 
 /// A machine does not become a control plane.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,9 @@ pub enum Error {
         annotation = super::start::CLIENT_URLS
     )]
     NoEtcd,
+    /// The folder of etcd's data could not be made.
+    #[error("failed to make {folder}: {0}", folder = journal::ETCD_FOLDER)]
+    EtcdFolder(kubelet::Error),
     /// etcd.
     #[error("etcd: {0}")]
     Etcd(#[from] etcd::Error),
@@ -110,9 +113,12 @@ impl Error {
             Self::NotHealthy { .. } => Reason::ControlPlaneNotHealthy,
             Self::Call(error) => error.reason,
             Self::Journal(error) if crate::atomic_file::is_full(error) => Reason::MachineNotWritable,
-            Self::NoCertificateKey | Self::Written { .. } | Self::Setup(_) | Self::Admin(_) | Self::Journal(_) => {
-                Reason::AgentFailed
-            }
+            Self::NoCertificateKey
+            | Self::Written { .. }
+            | Self::Setup(_)
+            | Self::Admin(_)
+            | Self::EtcdFolder(_)
+            | Self::Journal(_) => Reason::AgentFailed,
         }
     }
 }

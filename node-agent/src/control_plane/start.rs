@@ -1,5 +1,6 @@
 //! After the kubelet runs: the machine becomes a member of etcd, and its static pods are started.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::connection::call;
 use crate::discovery::{self, Origin};
 use crate::etcd::{self, Credentials, Membership, Own};
 use crate::journal::{ETCD_FOLDER, EtcdMember, Journal};
+use crate::kubelet::Systemd;
 use crate::member::ControlPlane;
 
 /// The annotation of kubeadm's etcd pods with the URLs under which they are asked.
@@ -38,12 +40,17 @@ const SHOULD_ANSWER: Duration = Duration::from_secs(10);
 /// How long what is not healthy is not told of: images are unpacked, and an API server takes its time.
 const SHOULD_BE_HEALTHY: Duration = Duration::from_secs(30);
 
+/// The unit that makes etcd's folder.
+const FOLDER_UNIT: &str = "join-agent-etcd-folder.service";
+
 /// The machine whose control plane is started.
 pub struct Started<'a> {
     /// The node.
     pub node_name: &'a NodeName,
     /// The machine, as the others see it.
     pub control_plane: &'a ControlPlane,
+    /// A connection to systemd.
+    pub systemd: &'a Systemd,
 }
 
 /// Makes the machine a member of etcd, starts its API server, controller manager and scheduler, and waits until all of them
@@ -70,6 +77,7 @@ pub async fn start(
         ClusterConfiguration::parse(&cluster_configuration(&client).await?).map_err(join_control_plane::Error::from)?;
     let host = host();
     if configuration.local_etcd().is_some() {
+        make_etcds_folder(machine.systemd, journal).await?;
         join_etcd(&client, &configuration, &member, &host, journal, &mut tell).await?;
     }
     for file in
@@ -115,6 +123,22 @@ async fn cluster_configuration(client: &Client) -> Result<String, Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
     let found = call("reading ConfigMap kube-system/kubeadm-config", maps.get("kubeadm-config")).await?;
     Ok(found.data.and_then(|mut data| data.remove("ClusterConfiguration")).unwrap_or_default())
+}
+
+/// Makes the folder of etcd's data for root alone, as kubeadm does; the kubelet would make it for everybody to look into.
+/// One that is there is left as it is.
+///
+/// It is made outside of the agent's sandbox, in which `/var/lib` is closed: a folder that the unit could open for it would
+/// have to be there on workers too.
+async fn make_etcds_folder(systemd: &Systemd, journal: &Journal) -> Result<(), Error> {
+    if !journal.lacks(ETCD_FOLDER)? {
+        return Ok(());
+    }
+    // As a whole path, since older versions of systemd look for no program that is named over D-Bus.
+    let words = ["/bin/mkdir", "--mode=0700", ETCD_FOLDER].map(OsStr::new);
+    systemd.run_outside(FOLDER_UNIT, "Makes the folder of etcd's data", &words).await.map_err(Error::EtcdFolder)?;
+    journal.crash_switch().wrote(ETCD_FOLDER);
+    Ok(())
 }
 
 async fn join_etcd(

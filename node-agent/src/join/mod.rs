@@ -460,7 +460,7 @@ async fn start_control_plane(
         machine.status.say_because(LocalStep::Joining, reason, message);
         reporter.step_because(AgentStep::StartingControlPlane, reason, Some(message)).await;
     };
-    let started = control_plane::Started { node_name: machine.node_name, control_plane: own };
+    let started = control_plane::Started { node_name: machine.node_name, control_plane: own, systemd: machine.systemd };
     Ok(control_plane::start(&started, journal, tell).await?)
 }
 

@@ -73,7 +73,7 @@ pub fn all(
         paths.extend(own_folders.iter().map(|(path, _)| path.clone()));
         paths.extend(own.files.iter().map(|file| file.path.display().to_string()));
         paths.extend(own.later.iter().cloned());
-        // The kubelet makes it, for etcd's pod: the agent's own sandbox is closed there.
+        // Made when etcd is joined, outside of the agent's own sandbox.
         paths.extend(own.etcd_folder.map(str::to_owned));
     }
     journal.before_writing(&membership.request_uid, &paths, kubelet_unit)?;

@@ -293,6 +293,11 @@ impl Journal {
         Ok(())
     }
 
+    /// Whether there is nothing at a path that was noted.
+    pub fn lacks(&self, path: &str) -> Result<bool, Error> {
+        self.noted(path).map(|_| !self.exists(path))
+    }
+
     /// Whether there is anything at a path.
     pub fn exists(&self, path: &str) -> bool {
         self.root.place(path).symlink_metadata().is_ok()

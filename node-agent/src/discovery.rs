@@ -199,8 +199,7 @@ async fn by_token(endpoint: &Endpoint, token: &BootstrapToken, trust: &CaTrust) 
 /// so TLS is verified from the first byte on, and one fetch is enough.
 pub async fn confirm(cluster: &Cluster, token: &BootstrapToken) -> Result<Cluster, Error> {
     resolve(&cluster.endpoint).await?;
-    let client = connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), As::Anonymous)?;
-    let data = fetch(&client, &cluster.endpoint).await?;
+    let data = cluster_info_for(cluster, token).await?;
     let trust = CaTrust::Pinned(cluster.ca.pins());
     match ClusterInfo::verify(&data, token, &trust) {
         Ok(found) => Ok(Cluster { endpoint: found.endpoint().clone(), ca: found.ca().clone() }),
@@ -208,6 +207,25 @@ pub async fn confirm(cluster: &Cluster, token: &BootstrapToken) -> Result<Cluste
             Err(judge_token(&cluster.endpoint, &cluster.ca, token, id).await)
         }
         Err(source) => Err(Error::Untrue { from: cluster.endpoint.to_string(), source }),
+    }
+}
+
+/// cluster-info of a cluster that is known. One that was found by a file may hide it from strangers, but not from the
+/// bearer of a token of its own; the server has a certificate of a trusted authority, so it may see the token.
+async fn cluster_info_for(cluster: &Cluster, token: &BootstrapToken) -> Result<BTreeMap<String, String>, Error> {
+    let client_as = |who| connection::client(&cluster.endpoint, Server::Verified(&cluster.ca), who);
+    let is_hidden = |error: &CallError| matches!(error.code, Some(401 | 403));
+    let answer = ask(&client_as(As::Anonymous)?, &cluster.endpoint).await?;
+    match cluster_info_of(&answer, &cluster.endpoint) {
+        Err(error) if is_hidden(&error) => {}
+        data => return Ok(data?),
+    }
+    let answer = ask(&client_as(bearer(token))?, &cluster.endpoint).await?;
+    match cluster_info_of(&answer, &cluster.endpoint) {
+        Err(error) if error.code == Some(401) => {
+            Err(Error::TokenRefused { from: cluster.endpoint.to_string(), id: token.id().clone() })
+        }
+        data => Ok(data?),
     }
 }
 

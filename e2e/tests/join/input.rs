@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use join_crds::vocabulary::CLUSTER_INFO_ROLE;
 use join_crds::{ConditionType, Reason};
 use join_e2e::lab::layout::{API_PORT, CONTROL_PLANE};
 use libtest_mimic::Failed;
@@ -49,8 +50,18 @@ pub fn bad_requests_are_refused_with_the_field(suite: &Suite) -> Result<(), Fail
     Ok(())
 }
 
-/// A kubeconfig that was brought to the machine takes the place of token and pins.
+/// A kubeconfig that was brought to the machine takes the place of token and pins, and of reading cluster-info anonymously.
 pub fn a_machine_finds_the_cluster_by_a_file(suite: &Suite) -> Result<(), Failed> {
+    let of_strangers = [CLUSTER_INFO_ROLE, "--namespace=kube-public"];
+    suite.operator().kubectl(&[&["delete", "rolebinding"], &of_strangers[..]].concat())?;
+    let outcome = find_by_a_file(suite);
+    let role = format!("--role={CLUSTER_INFO_ROLE}");
+    let again = ["create", "rolebinding", &role, "--user=system:anonymous"];
+    suite.operator().kubectl(&[&again[..], &of_strangers].concat())?;
+    outcome
+}
+
+fn find_by_a_file(suite: &Suite) -> Result<(), Failed> {
     let machine = suite.bare_machine("by-file-1")?;
     let kubeconfig = suite.lab().layout().folder().join("discovery.conf");
     suite.lab().write_kubeconfig(&kubeconfig, &suite.enrollment().token())?;

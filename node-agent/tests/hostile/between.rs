@@ -1,5 +1,6 @@
 //! A man in the middle who knows the token and not the key of the certificate authority.
 
+use http::StatusCode;
 use join_agent::config::Discovery;
 use join_agent::discovery::{self, Cluster, Error};
 use join_crds::vocabulary::Reason;
@@ -220,4 +221,48 @@ async fn in_the_way_of_the_second_discovery() {
     let failure = discovery::confirm(&cluster, &token()).await.unwrap_err();
     assert!(is_wrong_authority(&failure), "{failure}");
     assert_eq!((stub.connections(), stub.requests()), (1, 0));
+}
+
+/// A 403 as the API server answers it to strangers.
+fn hidden(server: &Authority) -> Way {
+    Way::answer(&server.server(), || {
+        json(StatusCode::FORBIDDEN, r#"{"kind":"Status","apiVersion":"v1","status":"Failure","code":403}"#)
+    })
+}
+
+/// Where strangers may not read cluster-info, the bearer of the request's own token does.
+#[tokio::test]
+async fn a_cluster_info_that_is_hidden_from_strangers() {
+    let real = Authority::new();
+    let stub =
+        Stub::start(|server| vec![hidden(&real), Way::cluster_info(&real.server(), signed(&text(server, &[&real])))])
+            .await;
+    let cluster = Cluster { endpoint: stub.endpoint(), ca: real.bundle() };
+    let confirmed = discovery::confirm(&cluster, &token()).await.unwrap();
+    assert_eq!(confirmed.ca.pins(), real.pins());
+    assert!(stub.was_told_a_secret());
+}
+
+/// Only a server of the cluster's own authority gets to see the token, whatever it answered before.
+#[tokio::test]
+async fn a_cluster_info_that_is_hidden_by_an_attacker() {
+    let (real, evil) = (Authority::new(), Authority::new());
+    for first in [hidden(&evil), hidden(&real)] {
+        let stub = Stub::start(|_| vec![first, hidden(&evil)]).await;
+        let cluster = Cluster { endpoint: stub.endpoint(), ca: real.bundle() };
+        let failure = discovery::confirm(&cluster, &token()).await.unwrap_err();
+        assert!(is_wrong_authority(&failure), "{failure}");
+        assert!(stub.connections() > 0 && !stub.was_told_a_secret(), "{failure}");
+    }
+}
+
+/// An API server that has just started does not know the token yet, and says 401 to its bearer.
+#[tokio::test]
+async fn a_hidden_cluster_info_and_a_token_that_is_not_known() {
+    let real = Authority::new();
+    let unknown = Way::answer(&real.server(), || json(StatusCode::UNAUTHORIZED, "{}"));
+    let stub = Stub::start(|_| vec![unknown]).await;
+    let cluster = Cluster { endpoint: stub.endpoint(), ca: real.bundle() };
+    let failure = discovery::confirm(&cluster, &token()).await.unwrap_err();
+    assert_eq!((failure.reason(), failure.is_temporary()), (Reason::CredentialsRefused, true), "{failure}");
 }

@@ -8,6 +8,7 @@
 pub mod clock;
 #[cfg(feature = "cluster")]
 pub mod cluster;
+pub mod duration;
 mod finding;
 pub mod pauses;
 mod report;

@@ -164,8 +164,8 @@ impl<'a> Operator<'a> {
         Ok(())
     }
 
-    /// Installs the agent on a machine without starting it.
-    pub fn prepare_agent(&self, machine: &Machine<'_>, configuration: &str) -> Result<(), Error> {
+    /// Puts the agent's program and its unit onto a machine.
+    pub fn copy_agent(&self, machine: &Machine<'_>) -> Result<(), Error> {
         let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node-agent/packaging");
         for (source, place) in [
             (self.binaries.join("join-agent"), "/usr/bin/join-agent"),
@@ -174,6 +174,12 @@ impl<'a> Operator<'a> {
             let place = machine.path(place)?;
             fs::copy(&source, &place).map_err(at(source))?;
         }
+        Ok(())
+    }
+
+    /// Installs the agent on a machine without starting it.
+    pub fn prepare_agent(&self, machine: &Machine<'_>, configuration: &str) -> Result<(), Error> {
+        self.copy_agent(machine)?;
         let file = machine.path("/etc/join-agent/config.yaml")?;
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).map_err(at(folder))?;

@@ -23,6 +23,7 @@ pub mod doctor;
 pub mod enroll;
 pub mod join_command;
 pub mod join_configuration;
+pub mod join_line;
 pub mod machines;
 pub mod options;
 pub mod output;

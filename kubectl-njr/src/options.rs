@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use join_checks::duration;
 use join_crds::vocabulary::DEFAULT_NAMESPACE;
 
 use crate::output::Format;
@@ -41,7 +42,7 @@ pub struct GlobalOptions {
     pub namespace: String,
 
     /// How long the API server may take to answer one request, such as 30s or 1m; 0 stands for no limit.
-    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
     pub request_timeout: Duration,
 
     /// When output is coloured. With auto: on a terminal, unless the variable NO_COLOR is set.
@@ -120,18 +121,4 @@ impl DryRun {
     pub const fn is_server(self) -> bool {
         matches!(self, Self::Server)
     }
-}
-
-/// Parses a duration as Go writes it: `30s`, `1h30m`, `0`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is no duration, expected a number with a unit such as 30s, 15m or 24h");
-    // Longer than any duration that makes sense, and what overflows panics in the library's arithmetic.
-    if text.is_empty() || text.len() > 16 {
-        return Err(expected());
-    }
-    let parsed: kube::core::Duration = text.parse().map_err(|_| expected())?;
-    if parsed.is_negative() {
-        return Err(format!("{text:?} is negative, expected a duration such as 30s, 15m or 24h"));
-    }
-    Ok(parsed.into())
 }

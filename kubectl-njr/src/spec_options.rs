@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use join_checks::duration;
 use join_crds::spec::{DEFAULT_BIND_PORT, DEFAULT_DEADLINE_SECONDS, DEFAULT_TOKEN_TTL_SECONDS};
 use join_crds::{
     ControlPlane, Delivery, KubeletArg, LocalApiEndpoint, Machine, NodeJoinRequestSpec, NodeRegistration, Removal,
@@ -14,7 +15,6 @@ use join_crds::{
 use join_trust::names::NodeName;
 
 use crate::join_configuration::{self, Defaults};
-use crate::options::duration;
 
 /// A flag has a value that no request can have.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,11 +102,11 @@ pub struct SpecOptions {
     ignore_preflight_errors: Vec<String>,
 
     /// How long the bootstrap token lives once the machine is there [default: 15m]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     token_ttl: Option<Duration>,
 
     /// How long the join may take from the machine's appearance [default: 1h]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     deadline: Option<Duration>,
 
     /// Secret in the controller's namespace with the certificate key of a control plane, under certificateKey

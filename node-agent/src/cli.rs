@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::DEFAULT_PATH;
+use crate::once::flags::JoinArguments;
 
 /// Joins this machine to a Kubernetes cluster when a NodeJoinRequest asks for it.
 #[derive(Parser)]
@@ -31,6 +32,8 @@ pub enum Command {
         #[arg(long, env = "JOIN_AGENT_CRASH_AFTER_WRITES", value_name = "N", hide = true)]
         crash_after_writes: Option<u64>,
     },
+    /// Joins this machine once, as `kubeadm join` does: announces it, waits for its request, carries it out, and ends
+    Join(Box<JoinArguments>),
     /// Says what the running agent is doing and what it waits for
     Status {
         /// How to print it

@@ -36,7 +36,8 @@ const KUBE_CONFIG_PATH: &str = "discovery.file.kubeConfigPath";
 const TLS_BOOTSTRAP_TOKEN: &str = "discovery.tlsBootstrapToken";
 /// What is wrong with a discovery file by which nobody could authenticate.
 pub(crate) const NO_CREDENTIALS: &str = "has no credentials to announce this machine with; give it a user with a token or a \
-                                         client certificate, or set discovery.tlsBootstrapToken to the enrollment token";
+                                         client certificate, or give the enrollment token beside it: discovery.tlsBootstrapToken, or \
+                                         --token of `join-agent join`";
 
 /// The configuration cannot be used. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +194,7 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// kubeadm's default as well: the host name in lower case.
-    fn default_name(&self) -> String {
+    pub(crate) fn default_name(&self) -> String {
         self.hostname.trim().to_lowercase()
     }
 }
@@ -219,7 +220,7 @@ impl Configuration {
 }
 
 /// Reads a small file that only its owner may read.
-fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     // Of the open file, so that what is judged is what is read.
     let file = File::open(path).map_err(read)?;
@@ -356,7 +357,8 @@ fn trust(path: &Path, pins: PinSet, skip: bool, surroundings: &Surroundings) -> 
     }
 }
 
-fn file_discovery(
+/// Reads and checks a discovery file. `path` is what names it.
+pub(crate) fn file_discovery(
     path: &Path,
     file: PathBuf,
     token: Option<BootstrapToken>,

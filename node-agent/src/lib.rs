@@ -36,6 +36,7 @@ pub mod local_status;
 pub mod lock;
 pub mod member;
 pub mod mounts;
+pub mod once;
 pub mod own_request;
 pub mod rejoin;
 pub mod removal;

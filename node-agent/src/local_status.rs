@@ -165,13 +165,16 @@ impl Progress {
     }
 }
 
+/// Hears of each change of the status.
+pub type Listener = Box<dyn Fn(&LocalStatus)>;
+
 /// Keeps the file true, and systemd's status line of the service with it.
-#[derive(Debug)]
 pub struct Publisher {
     path: PathBuf,
     status: RefCell<LocalStatus>,
     /// Whether the request is carried out anew because it was changed meanwhile.
     is_anew: Cell<bool>,
+    listener: RefCell<Option<Listener>>,
 }
 
 impl Publisher {
@@ -187,7 +190,27 @@ impl Publisher {
             next_step: None,
             documentation: None,
         };
-        Self { path: path.to_owned(), status: RefCell::new(status), is_anew: Cell::new(false) }
+        Self {
+            path: path.to_owned(),
+            status: RefCell::new(status),
+            is_anew: Cell::new(false),
+            listener: RefCell::default(),
+        }
+    }
+
+    /// Tells one listener of every change from now on, which replaces an earlier one.
+    pub fn tell(&self, listener: Listener) {
+        self.listener.replace(Some(listener));
+    }
+
+    /// What was said last.
+    pub fn last(&self) -> LocalStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Takes the file away, since nobody is at work any more. systemd does that for the service.
+    pub fn withdraw(&self) -> Result<(), atomic_file::Error> {
+        atomic_file::remove(&self.path)
     }
 
     /// Says what the agent is at. A failure is logged and no more: saying what one does must not stop one from doing it.
@@ -244,6 +267,9 @@ impl Publisher {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&line)]);
         if let Err(error) = self.write(&status) {
             tracing::warn!(%error, "the local status could not be written");
+        }
+        if let Some(listener) = self.listener.borrow().as_ref() {
+            listener(&status);
         }
     }
 
@@ -313,5 +339,29 @@ mod tests {
         assert_eq!((read().reason, read().message.as_str()), (None, "nine"));
         publisher.say(LocalStep::Joined, "three");
         assert!(read().text().contains("Joined") && read().text().contains("sha256:00"));
+    }
+
+    #[test]
+    fn a_listener_hears_of_each_change_once_and_what_is_withdrawn_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status.json");
+        let publisher = Publisher::new(&path, "worker-1", "sha256:00");
+        let heard = std::rc::Rc::new(RefCell::new(Vec::new()));
+        let ear = heard.clone();
+        publisher.tell(Box::new(move |status| ear.borrow_mut().push((status.step, status.message.clone()))));
+        for (step, message) in [
+            (LocalStep::Failed, "one"),
+            (LocalStep::Failed, "one"),
+            (LocalStep::Failed, "two"),
+            (LocalStep::Joined, "two"),
+        ] {
+            publisher.say(step, message);
+        }
+        let expected = [(LocalStep::Failed, "one"), (LocalStep::Failed, "two"), (LocalStep::Joined, "two")];
+        assert_eq!(*heard.borrow(), expected.map(|(step, message)| (step, message.to_owned())));
+        assert_eq!((publisher.last().step, path.exists()), (LocalStep::Joined, true));
+        publisher.withdraw().unwrap();
+        assert!(!path.exists());
+        publisher.withdraw().unwrap();
     }
 }

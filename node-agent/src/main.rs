@@ -8,7 +8,9 @@ use join_agent::cli::{Arguments, CheckOutput, Command, ConfigurationArguments, L
 use join_agent::config::{Configuration, DEFAULT_STATE_DIRECTORY, Surroundings};
 use join_agent::journal::CrashSwitch;
 use join_agent::local_status::Told;
+use join_agent::once::{self, command_line, flags::JoinArguments};
 use join_agent::{check, host, reset, run};
+use join_trust::token::redacted;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -20,10 +22,11 @@ fn main() -> ExitCode {
         eprintln!("join-agent: failed to forbid core files: {error}");
         return ExitCode::FAILURE;
     }
-    let outcome = match Arguments::parse().command {
+    let outcome = match arguments().command {
         Command::Run { configuration, log_level, log_format, crash_after_writes } => {
             serve(&configuration, &log_level, log_format, CrashSwitch::after(crash_after_writes))
         }
+        Command::Join(arguments) => join(*arguments),
         Command::Status { output } => print_status(output),
         Command::Check { configuration, output, ignore_preflight_errors, cri_socket } => {
             let question = check::Question {
@@ -47,6 +50,18 @@ fn main() -> ExitCode {
 }
 
 type Failure = Box<dyn std::error::Error>;
+
+/// The command line; the program ends here if it is wrong.
+fn arguments() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        // What is not expected is quoted, and may be a token.
+        eprint!("{}", redacted(&error.render().to_string()));
+        std::process::exit(error.exit_code());
+    })
+}
 
 fn load(arguments: &ConfigurationArguments) -> Result<(Configuration, String), Failure> {
     let hostname = host::hostname();
@@ -73,13 +88,7 @@ fn serve(
     crash: CrashSwitch,
 ) -> Result<ExitCode, Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let filter: Targets = log_level.parse().map_err(|error| format!("--log-level {log_level}: {error}"))?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let logs = tracing_subscriber::registry().with(filter);
-    match log_format {
-        LogFormat::Text => logs.with(layer.with_ansi(false)).init(),
-        LogFormat::Json => logs.with(layer.json()).init(),
-    }
+    log(log_level, log_format)?;
     let (configuration, hostname) = load(arguments)?;
     if let Some(warning) = &configuration.warning {
         tracing::warn!(file = %arguments.config.display(), "{warning}");
@@ -97,6 +106,30 @@ fn serve(
             _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
         }
     })
+}
+
+fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
+    let filter: Targets = level.parse().map_err(|error| format!("--log-level {level}: {error}"))?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Text => logs.with(layer.with_ansi(false)).init(),
+        LogFormat::Json => logs.with(layer.json()).init(),
+    }
+    Ok(())
+}
+
+fn join(arguments: JoinArguments) -> Result<ExitCode, Failure> {
+    arguments.check()?;
+    command_line::hide_token().map_err(|error| format!("failed to take the token out of the command line: {error}"))?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    log(&arguments.log_level, LogFormat::Text)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let joined = runtime.block_on(once::join(arguments));
+    // A lookup that nobody answers must not keep the program waiting at its end.
+    runtime.shutdown_background();
+    joined?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_status(output: Output) -> Result<ExitCode, Failure> {

@@ -96,8 +96,8 @@ impl Error {
     }
 }
 
-/// The running service.
-struct Service {
+/// The running service. There is one on a machine: it holds the lock of the state directory.
+pub struct Service {
     configuration: Configuration,
     hostname: String,
     identity: Identity,
@@ -117,6 +117,7 @@ struct Service {
     client_certificate: RefCell<Option<Condition>>,
     /// For tests: ends the agent after a chosen write.
     crash: CrashSwitch,
+    _lock: StateLock,
 }
 
 /// The condition that tells of the kubelet's certificate.
@@ -127,40 +128,23 @@ fn client_certificate(request: Option<&NodeJoinRequest>) -> Option<Condition> {
 
 /// Runs until the process is told to end. Only what has to do with the machine itself ends it with an error.
 pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwitch) -> Result<Infallible, Error> {
-    let identity = Identity::load_or_create(&configuration.state_directory).map_err(Error::from);
-    let identity = identity.inspect_err(|error| say_why_not_begun(&configuration, error))?;
-    let _lock = StateLock::take(&configuration.state_directory)?;
-    let key = identity.machine.pin().to_string();
-    let node = configuration.node_name.as_str().to_owned();
-    let status = Publisher::new(Path::new(local_status::PATH), &node, &key);
-    let service = Service {
-        configuration,
-        hostname,
-        identity,
-        status,
-        kubelet_was_started: Cell::new(false),
-        pace: RefCell::default(),
-        token_was_accepted: Cell::new(false),
-        refused_since: Cell::new(None),
-        skew: Cell::new(None),
-        client_certificate: RefCell::default(),
-        crash,
-    };
-    tracing::info!(node, key, "the agent has started");
+    let service = Service::start(configuration, hostname, crash)?;
+    tracing::info!(node = service.node(), key = service.key(), "the agent has started");
     // Ready means: the configuration is sound and the keys are there. The cluster may be down for days.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let mut pauses = pauses();
     loop {
-        let began = Instant::now();
-        let round = service.round().await;
-        // What went well for a while and failed then is not what failed before.
-        if round.is_ok() || began.elapsed() > MOST_PAUSE {
-            pauses = self::pauses();
-        }
-        if let Err(error) = round {
-            tokio::time::sleep(service.failed(&error, &mut pauses)).await;
-        }
+        service.one_round(Afterwards::Follow, &mut pauses).await;
     }
+}
+
+/// What follows when the machine is a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    /// The node's request is followed, for as long as there is one.
+    Follow,
+    /// Nothing: the join was all that was asked for.
+    End,
 }
 
 /// Says why the agent cannot begin. systemd starts it again, and keeps what was said until then.
@@ -201,23 +185,85 @@ fn pauses() -> backon::ExponentialBackoff {
 }
 
 impl Service {
-    fn node(&self) -> &str {
+    /// Takes the machine's keys and the lock, so that nobody else changes the machine meanwhile.
+    pub fn start(configuration: Configuration, hostname: String, crash: CrashSwitch) -> Result<Self, Error> {
+        let identity = Identity::load_or_create(&configuration.state_directory).map_err(Error::from);
+        let identity = identity.inspect_err(|error| say_why_not_begun(&configuration, error))?;
+        let lock = StateLock::take(&configuration.state_directory)?;
+        let key = identity.machine.pin().to_string();
+        let status = Publisher::new(Path::new(local_status::PATH), configuration.node_name.as_str(), &key);
+        Ok(Self {
+            configuration,
+            hostname,
+            identity,
+            status,
+            kubelet_was_started: Cell::new(false),
+            pace: RefCell::default(),
+            token_was_accepted: Cell::new(false),
+            refused_since: Cell::new(None),
+            skew: Cell::new(None),
+            client_certificate: RefCell::default(),
+            crash,
+            _lock: lock,
+        })
+    }
+
+    /// Makes the machine a node, however many tries that takes. What it is at meanwhile is told by [`Service::status`].
+    pub async fn until_joined(&self) {
+        let mut pauses = pauses();
+        while !self.kubelet_was_started.get() {
+            self.one_round(Afterwards::End, &mut pauses).await;
+        }
+        self.status.say(LocalStep::Joined, &self.joined());
+    }
+
+    /// What the service says of itself.
+    pub fn status(&self) -> &Publisher {
+        &self.status
+    }
+
+    /// The node's name.
+    pub fn node(&self) -> &str {
         self.configuration.node_name.as_str()
+    }
+
+    fn joined(&self) -> String {
+        format!("this machine is the node {}", self.node())
+    }
+
+    /// The pin of the machine's key.
+    pub fn key(&self) -> String {
+        self.identity.machine.pin().to_string()
     }
 
     fn membership(&self) -> Option<Membership> {
         Membership::current(&self.configuration.state_directory, &self.configuration.node_name)
     }
 
-    async fn round(&self) -> Result<(), Error> {
+    /// One round, and the pause after one that failed.
+    async fn one_round(&self, afterwards: Afterwards, pauses: &mut backon::ExponentialBackoff) {
+        let began = Instant::now();
+        let round = self.round(afterwards).await;
+        // What went well for a while and failed then is not what failed before.
+        if round.is_ok() || began.elapsed() > MOST_PAUSE {
+            *pauses = self::pauses();
+        }
+        if let Err(error) = round {
+            tokio::time::sleep(self.failed(&error, pauses)).await;
+        }
+    }
+
+    async fn round(&self, afterwards: Afterwards) -> Result<(), Error> {
         match Journal::check(&self.configuration.state_directory)? {
             Some(JoinStep::Leave) => self.leave().await?,
             Some(JoinStep::Remove) => return self.be_removed().await,
             _ => {}
         }
-        match self.membership() {
-            Some(membership) => self.be_member(&membership).await,
-            None => Box::pin(self.become_member()).await,
+        let Some(membership) = self.membership() else { return Box::pin(self.become_member()).await };
+        self.finish_join(&membership).await?;
+        match afterwards {
+            Afterwards::Follow => self.follow_request(&membership).await,
+            Afterwards::End => Ok(()),
         }
     }
 
@@ -271,26 +317,33 @@ impl Service {
         }
     }
 
-    /// The machine is a node: makes sure that its kubelet runs, and follows its request.
-    async fn be_member(&self, membership: &Membership) -> Result<(), Error> {
-        let joined = format!("this machine is the node {}", membership.node_name);
-        self.status.say(LocalStep::Joined, &joined);
-        if !self.kubelet_was_started.get() {
-            let systemd = Systemd::connect().await?;
-            if !systemd.is_active(kubelet::UNIT).await {
-                let config_yaml = std::fs::read_to_string(files::CONFIG_YAML).unwrap_or_default();
-                let tell = async |trouble: &kubelet::Trouble| {
-                    self.status.say_because(LocalStep::Failed, Some(trouble.reason), &trouble.message);
-                };
-                kubelet::start(&systemd, files::healthz_url(&config_yaml).as_deref(), tell).await?;
-            }
-            let mut journal = self.open_journal()?;
-            if let Some(own) = &membership.control_plane {
-                self.finish_control_plane(membership, own, &systemd, &mut journal).await?;
-            }
-            journal.step(JoinStep::Joined, &membership.request_uid)?;
-            self.kubelet_was_started.set(true);
+    /// The machine is a node: makes sure that its kubelet runs, and that its join is complete.
+    async fn finish_join(&self, membership: &Membership) -> Result<(), Error> {
+        if self.kubelet_was_started.get() {
+            return Ok(());
         }
+        let systemd = Systemd::connect().await?;
+        if !systemd.is_active(kubelet::UNIT).await {
+            self.status.say_again(LocalStep::Joining, "starting the kubelet of this node");
+            let config_yaml = std::fs::read_to_string(files::CONFIG_YAML).unwrap_or_default();
+            let tell = async |trouble: &kubelet::Trouble| {
+                self.status.say_because(LocalStep::Failed, Some(trouble.reason), &trouble.message);
+            };
+            kubelet::start(&systemd, files::healthz_url(&config_yaml).as_deref(), tell).await?;
+        }
+        let mut journal = self.open_journal()?;
+        if let Some(own) = &membership.control_plane {
+            self.finish_control_plane(membership, own, &systemd, &mut journal).await?;
+        }
+        journal.step(JoinStep::Joined, &membership.request_uid)?;
+        self.kubelet_was_started.set(true);
+        Ok(())
+    }
+
+    /// The machine is a node, and does what its request asks of it.
+    async fn follow_request(&self, membership: &Membership) -> Result<(), Error> {
+        let joined = self.joined();
+        self.status.say(LocalStep::Joined, &joined);
         // Without its files there is no membership, which the next round finds.
         let Some(cluster) = member::cluster(membership) else { return Ok(()) };
         let addresses: Vec<String> = host::address_towards(&cluster.endpoint).iter().map(IpAddr::to_string).collect();

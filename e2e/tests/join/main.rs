@@ -14,6 +14,7 @@ mod identity;
 mod input;
 mod kubeadm;
 mod metrics;
+mod once;
 mod policies;
 mod removal;
 mod replace;
@@ -30,6 +31,11 @@ use join_e2e::suite::joining::{self, Test};
 const TESTS: &[(KubernetesMinor, &str, Test)] = &[
     (KubernetesMinor::V1_37, "a_request_for_an_announced_machine_is_carried_out", happy::request_after_the_machine),
     (KubernetesMinor::V1_37, "a_request_without_a_machine_waits_for_it", happy::request_before_the_machine),
+    (
+        KubernetesMinor::V1_37,
+        "a_machine_is_joined_by_one_line_that_is_typed",
+        once::a_machine_is_joined_by_one_line_that_is_typed,
+    ),
     (KubernetesMinor::V1_37, "signatures_of_bootstrapsigner_alone_are_enough", happy::only_bootstrapsigner_signs),
     (KubernetesMinor::V1_37, "first_use_takes_the_only_announcement", identity::first_use_with_one_announcement),
     (KubernetesMinor::V1_37, "first_use_refuses_two_announcements", identity::first_use_with_two_announcements),

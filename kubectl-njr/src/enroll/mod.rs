@@ -10,13 +10,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use join_checks::duration;
 use join_crds::vocabulary::GROUP_ENROLL;
 use join_trust::endpoint::Endpoint;
 use join_trust::names::NodeName;
 use zeroize::Zeroizing;
 
 use crate::cluster_info::{self, Published};
-use crate::options::{DryRun, DryRunOption, GlobalOptions, duration};
+use crate::join_line::join_line;
+use crate::options::{DryRun, DryRunOption, GlobalOptions};
 use crate::output::{self, stderr};
 use crate::session::{ConnectError, Session};
 use crate::token::make::{self, Made, Wanted};
@@ -54,6 +56,10 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["format", "api_server_endpoint"])]
     print_token: bool,
 
+    /// Print the line with which a machine joins at once, to be typed there as root, instead of a file
+    #[arg(long, conflicts_with_all = ["format", "print_token"])]
+    print_join_command: bool,
+
     #[command(flatten)]
     common: CommonArguments,
 }
@@ -76,7 +82,7 @@ pub struct MachineArguments {
 #[derive(Debug, Args)]
 struct CommonArguments {
     /// How long the enrollment token lives
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration::parse)]
     ttl: Duration,
 
     /// For people who list tokens [default: says which command made it]
@@ -101,9 +107,15 @@ struct CommonArguments {
 
 /// `enroll`: a file for any machine.
 pub async fn run(options: &GlobalOptions, arguments: &Arguments) -> Result<(), Error> {
-    let format = if arguments.print_token { Shown::Token } else { Shown::Configuration(arguments.format) };
+    let shown = if arguments.print_token {
+        Shown::Token
+    } else if arguments.print_join_command {
+        Shown::JoinCommand
+    } else {
+        Shown::Configuration(arguments.format)
+    };
     let description = "enrollment of machines, made by kubectl njr enroll";
-    enroll(options, &arguments.common, description, None, format).await
+    enroll(options, &arguments.common, description, None, shown).await
 }
 
 /// `cloud-init`: user data for one machine.
@@ -116,6 +128,7 @@ pub async fn run_machine(options: &GlobalOptions, arguments: &MachineArguments) 
 #[derive(Clone, Copy)]
 enum Shown {
     Token,
+    JoinCommand,
     Configuration(Format),
 }
 
@@ -151,10 +164,14 @@ async fn enroll(
         let line = format!("secret/{} created{}\n", made.token.id().secret_name(), dry_run.suffix());
         return Ok(output::print(&line)?);
     }
+    let endpoint = arguments.api_server_endpoint.as_ref().unwrap_or_else(|| published.endpoint());
     let text = match shown {
         Shown::Token => Zeroizing::new(format!("{}\n", &*made.token.expose())),
+        Shown::JoinCommand => {
+            let line = join_line("join-agent", endpoint, &made.token, &published.pins());
+            Zeroizing::new(format!("{}\n", &*line))
+        }
         Shown::Configuration(format) => {
-            let endpoint = arguments.api_server_endpoint.as_ref().unwrap_or_else(|| published.endpoint());
             let configuration =
                 AgentConfiguration::new(node_name, endpoint, &made.token, &made.expires, &published.pins());
             configuration.render(format, &made.expires)?
@@ -173,6 +190,10 @@ fn remark(made: &Made, is_file: bool, shown: Shown) -> String {
     let id = made.token.id();
     let what = match shown {
         Shown::Token => String::new(),
+        Shown::JoinCommand => {
+            "To be typed as root on a machine that has join-agent; whoever has the line can announce machines. "
+                .to_owned()
+        }
         Shown::Configuration(Format::Yaml) => {
             format!("{} belongs on a machine as {}, mode 0600. ", subject(is_file), document::PATH)
         }

@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use join_checks::duration;
 use join_crds::vocabulary::GROUP_ENROLL;
-use join_trust::endpoint::Endpoint;
-use join_trust::pin::PinSet;
+
 use join_trust::token::{BootstrapToken, TokenError};
 use zeroize::Zeroizing;
 
 use super::make::{self, Wanted};
 use crate::cluster_info::Published;
-use crate::options::{DryRun, DryRunOption, GlobalOptions, duration};
+use crate::join_line::join_line;
+use crate::options::{DryRun, DryRunOption, GlobalOptions};
 use crate::output::{self, stderr};
 use crate::secret_text;
 use crate::session::Session;
@@ -71,7 +72,7 @@ pub struct Arguments {
     token_file: Option<PathBuf>,
 
     /// How long the token lives
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration::parse)]
     ttl: Duration,
 
     /// What the token may be used for
@@ -128,28 +129,18 @@ pub async fn run(options: &GlobalOptions, arguments: &Arguments) -> Result<(), s
     let dry_run = arguments.dry_run.dry_run;
     let made = make::make(&session, &published, wanted, dry_run).await?;
     let text = if dry_run == DryRun::None {
-        let token = made.token.expose();
         if arguments.print_join_command {
-            Zeroizing::new(format!("{}\n", &*join_command(published.endpoint(), &token, &published.pins())))
+            let line = join_line("kubeadm", published.endpoint(), &made.token, &published.pins());
+            // kubeadm prints a space at the end.
+            Zeroizing::new(format!("{} \n", &*line))
         } else {
-            Zeroizing::new(format!("{}\n", &*token))
+            Zeroizing::new(format!("{}\n", &*made.token.expose()))
         }
     } else {
         // A token that is not there is worth nothing, so it is not shown.
         Zeroizing::new(format!("secret/{} created{}\n", made.token.id().secret_name(), dry_run.suffix()))
     };
     Ok(output::print(&text)?)
-}
-
-/// The line that kubeadm prints, with its space at the end.
-fn join_command(endpoint: &Endpoint, token: &str, pins: &PinSet) -> Zeroizing<String> {
-    let mut line = Zeroizing::new(format!("kubeadm join {endpoint} --token {token} "));
-    for pin in pins.iter() {
-        line.push_str("--discovery-token-ca-cert-hash ");
-        line.push_str(&pin.to_string());
-        line.push(' ');
-    }
-    line
 }
 
 fn read_token(path: &PathBuf) -> Result<BootstrapToken, Error> {
@@ -165,7 +156,6 @@ fn read_token(path: &PathBuf) -> Result<BootstrapToken, Error> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use join_trust::pin::PublicKeyPin;
 
     use super::*;
 
@@ -189,17 +179,6 @@ mod tests {
         assert!(refused.contains("kubectl njr join-command NAME"), "{refused}");
         let refused = check(&["--print-join-command", &kubeadm, "--usages=signing"]).unwrap_err();
         assert!(refused.contains("--usages"), "{refused}");
-    }
-
-    #[test]
-    fn the_join_command_is_kubeadms() {
-        let endpoint = Endpoint::parse("10.40.0.1:6443").unwrap();
-        let pin = PublicKeyPin::of_spki(b"ca");
-        let line = join_command(&endpoint, "abcdef.0123456789abcdef", &[pin].into_iter().collect());
-        let expected = format!(
-            "kubeadm join 10.40.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash {pin} "
-        );
-        assert_eq!(*line, expected);
     }
 
     #[test]

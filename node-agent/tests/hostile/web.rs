@@ -288,7 +288,7 @@ async fn what_leads_to_no_cluster() {
         (with("kind: Config", &format!("kind: {}", "x".repeat(30_000))), "kubeconfig has apiVersion"),
         (with("    server: https://", "    server: http://"), "is not https"),
         (with(TOKEN, "{}"), "has no credentials to announce this machine with; give it a user"),
-        (with(TOKEN, "{}"), "or set discovery.tlsBootstrapToken"),
+        (with(TOKEN, "{}"), "discovery.tlsBootstrapToken, or --token of `join-agent join`"),
         (with(&format!("certificate-authority-data: {ca}"), "x: y"), "names no certificate authority"),
         (with(&ca, "bm8gUEVN"), "certificate"),
         (with(TOKEN, "client-certificate-data: Yw==\n    client-key-data: a2V5"), "client certificate"),

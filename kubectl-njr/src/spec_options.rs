@@ -42,7 +42,7 @@ pub enum Error {
     #[error(
         "a control plane needs --certificate-key-secret NAME: a Secret in the controller's namespace with the key that `kubeadm \
          init phase upload-certs --upload-certs` prints; type: kubectl -n join-system create secret generic NAME \
-         --from-literal=certificateKey=KEY"
+         --from-file=certificateKey=/dev/stdin"
     )]
     NoCertificateKey,
 }

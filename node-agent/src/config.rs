@@ -52,7 +52,7 @@ pub enum Error {
     },
     /// A file with a secret in it can be read by others.
     #[error(
-        "{path} may hold a token and has mode {mode:o}, expected 600: others on this machine could read it; run `chmod 600 {path}`"
+        "{path} may hold a token or a key and has mode {mode:o}, expected 600: others on this machine could read it; run `chmod 600 {path}`"
     )]
     Mode {
         /// The file.

@@ -165,7 +165,7 @@ reasons! {
         next "Nothing to do. Compare status.machine.publicKeyHash with the machine if you want to be sure.";
     CertificateKeyMissing on [CredentialIssued, Ready]
         "The machine is to become a control plane, and the Secret that certificateKeySecret names does not exist in the controller's namespace, or has no certificate key."
-        next "On a control plane, run: kubeadm init phase upload-certs --upload-certs. Put the key that it prints into the Secret: kubectl -n join-system create secret generic NAME --from-literal=certificateKey=KEY. The controller looks again every ten seconds.";
+        next "On a control plane, run: kubeadm init phase upload-certs --upload-certs. Put the key that it prints into the Secret: kubectl -n join-system create secret generic NAME --from-file=certificateKey=/dev/stdin (it reads the key, which belongs into no command line; Ctrl-D ends it). The controller looks again every ten seconds.";
     Queued on [CredentialIssued, Ready]
         "The machine is known, and waits until fewer joins are under way."
         next "Nothing to do. If it stays, look for requests that are Stalled.";

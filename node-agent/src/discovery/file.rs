@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use super::{Cluster, Discovered, Error, ask, bearer, cluster_info_of, is_of_time, resolve, skew_of, with_clocks};
-use crate::config::NO_CREDENTIALS;
+use crate::config::{self, NO_CREDENTIALS};
 use crate::connection::{self, As, Server};
 
 /// The largest file of a key, a certificate or a token.
@@ -56,6 +56,18 @@ fn material(origin: Origin<'_>, material: &Material) -> Result<Zeroizing<Vec<u8>
     }
 }
 
+/// The same of what makes its holder somebody: a file with it must be its owner's alone, as the discovery file itself.
+fn secret(origin: Origin<'_>, one: &Material) -> Result<Zeroizing<Vec<u8>>, Error> {
+    match (one, origin) {
+        (Material::File(name), Origin::Path(path)) => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            let text = config::read_secret(&folder.join(name)).map_err(|error| origin.wrong(error.to_string()))?;
+            Ok(Zeroizing::new(text.as_bytes().to_vec()))
+        }
+        _ => material(origin, one),
+    }
+}
+
 /// The cluster that a kubeconfig names, and a client with the token, else with the kubeconfig's credentials. Nothing is sent
 /// yet.
 ///
@@ -67,7 +79,6 @@ pub fn client_of_file(
     token: Option<&BootstrapToken>,
 ) -> Result<(Cluster, Client), Error> {
     let wrong = |reason: String| origin.wrong(reason);
-    let read = |one: &Material| material(origin, one);
     let ca = authorities_of_file(origin, kubeconfig)?;
     let cluster = Cluster { endpoint: kubeconfig.endpoint.clone(), ca };
     let (certificate, key);
@@ -75,11 +86,11 @@ pub fn client_of_file(
         (Some(token), _) => bearer(token),
         (None, Credentials::Token(token)) => As::Token(SecretString::from(token.as_str().to_owned())),
         (None, Credentials::TokenFile(name)) => {
-            let token = read(&Material::File(name.clone()))?;
+            let token = secret(origin, &Material::File(name.clone()))?;
             As::Token(SecretString::from(String::from_utf8_lossy(&token).trim().to_owned()))
         }
         (None, Credentials::ClientCertificate { certificate: certificate_material, key: key_material }) => {
-            (certificate, key) = (read(certificate_material)?, read(key_material)?);
+            (certificate, key) = (material(origin, certificate_material)?, secret(origin, key_material)?);
             As::Pem { certificate: &certificate, key: &key }
         }
         (None, Credentials::Anonymous) => return Err(wrong(NO_CREDENTIALS.to_owned())),
@@ -115,7 +126,7 @@ pub async fn by_file(
     Ok(Discovered { cluster, client, skew: answer.skew() })
 }
 
-/// Reads a file that may hold a secret, unless it is too large to be one.
+/// Reads a file with a certificate, unless it is too large to be one.
 fn read_small(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     // Never moved while it grows: a moved buffer leaves its content behind.
     let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_FILE).unwrap_or_default() + 1));

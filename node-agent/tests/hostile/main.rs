@@ -9,6 +9,7 @@ mod authority;
 mod beside;
 mod between;
 mod limits;
+mod named_files;
 mod stub;
 mod watch;
 mod web;

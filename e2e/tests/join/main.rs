@@ -36,6 +36,7 @@ const TESTS: &[(KubernetesMinor, &str, Test)] = &[
         "a_machine_is_joined_by_one_line_that_is_typed",
         once::a_machine_is_joined_by_one_line_that_is_typed,
     ),
+    (KubernetesMinor::V1_37, "a_machine_is_joined_without_a_pin", once::a_machine_is_joined_without_a_pin),
     (KubernetesMinor::V1_37, "signatures_of_bootstrapsigner_alone_are_enough", happy::only_bootstrapsigner_signs),
     (KubernetesMinor::V1_37, "first_use_takes_the_only_announcement", identity::first_use_with_one_announcement),
     (KubernetesMinor::V1_37, "first_use_refuses_two_announcements", identity::first_use_with_two_announcements),

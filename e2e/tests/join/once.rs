@@ -1,9 +1,11 @@
 //! `join-agent join`: one line, typed on a machine that has no configuration and no service.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use join_e2e::lab::layout::{API_PORT, CONTROL_PLANE};
 use join_e2e::lab::{Machine, wait_until};
 use join_e2e::suite::joining::Suite;
 use kube::api::DeleteParams;
@@ -46,6 +48,28 @@ pub fn a_machine_is_joined_by_one_line_that_is_typed(suite: &Suite) -> Result<()
     let said = String::from_utf8_lossy(&again.stdout);
     assert!(again.status.success() && said.contains("[joined] this machine is the node once-1\n"), "{said}");
     suite.block_on(suite.requests_api().delete(name, &DeleteParams::default()))?;
+    Ok(())
+}
+
+/// Without a pin, as with kubeadm's `--discovery-token-unsafe-skip-ca-verification`; the token comes by standard input.
+pub fn a_machine_is_joined_without_a_pin(suite: &Suite) -> Result<(), Failed> {
+    let name = "once-2";
+    let machine = suite.bare_machine(name)?;
+    suite.operator().copy_agent(&machine)?;
+    suite.request(name, &serde_json::json!({"role": "Worker", "machine": {"trust": "FirstUse"}}))?;
+    let endpoint = format!("{CONTROL_PLANE}:{API_PORT}");
+    let mut joining = machine.command("join-agent")?;
+    joining.args(["join", &endpoint, "--token-file", "-", "--timeout", "3m"]);
+    let refused = joining.stdin(Stdio::null()).output()?;
+    assert_eq!(refused.status.code(), Some(1));
+    joining.arg("--discovery-token-unsafe-skip-ca-verification").stdin(Stdio::piped());
+    let mut joining = joining.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    joining.stdin.take().ok_or("no standard input")?.write_all(suite.enrollment().token().as_bytes())?;
+    let ended = joining.wait_with_output()?;
+    let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    assert!(ended.status.success(), "{said}");
+    assert!(said.contains("[note] no certificate authority is pinned"), "{said}");
+    suite.wait_until_joined(name)?;
     Ok(())
 }
 

@@ -39,6 +39,7 @@ fn makes(lab: &Lab, operator: &Operator<'_>) -> Result<(), Failed> {
     operator.kubectl(&["wait", "--for=condition=Ready", &format!("njr/{NAME}"), "--timeout=180s"])?;
     is_a_sound_control_plane(lab, &machine)?;
     has_a_serving_certificate(operator)?;
+    has_certificates_that_kubeadm_renews(operator, &machine)?;
     keeps_the_certificate_key_to_itself(operator, &machine, certificate_key.expose_secret())?;
     a_reset_takes_it_out_again(lab, operator, &machine)
 }
@@ -46,6 +47,27 @@ fn makes(lab: &Lab, operator: &Operator<'_>) -> Result<(), Failed> {
 fn has_a_serving_certificate(operator: &Operator<'_>) -> Result<(), Failed> {
     let condition = "--for=condition=ServingCertificateIssued";
     operator.kubectl(&["wait", condition, &format!("njr/{NAME}"), "--timeout=60s"])?;
+    Ok(())
+}
+
+/// The agent tells when the first of them ends, before and after; kubeadm knows all of them as its own.
+fn has_certificates_that_kubeadm_renews(operator: &Operator<'_>, machine: &Machine<'_>) -> Result<(), Failed> {
+    let told = || -> Result<String, Failed> {
+        let path = "--output=jsonpath={.status.agent.checks[?(@.name=='ControlPlaneCertificates')]}";
+        Ok(wait_until("the check of the certificates", Duration::from_mins(1), || {
+            let check = operator.kubectl(&["get", "njr", NAME, path]).map_err(|failure| failure.to_string())?;
+            if check.contains("the first to expire is /etc/kubernetes/") { Ok(check) } else { Err(check) }
+        })?)
+    };
+    let before = told()?;
+    let renewed = machine.run(&["kubeadm", "certs", "renew", "all"])?.stdout;
+    // Seven files, and a kubeconfig each for the administrator, the controller manager and the scheduler.
+    assert_eq!(renewed.lines().filter(|line| line.ends_with(" renewed")).count(), 10, "{renewed}");
+    wait_until("the certificates that kubeadm has made to be told", Duration::from_mins(1), || match told() {
+        Ok(after) if after != before => Ok(()),
+        Ok(after) => Err(after),
+        Err(failure) => Err(failure.message().unwrap_or_default().to_owned()),
+    })?;
     Ok(())
 }
 

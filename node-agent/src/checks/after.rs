@@ -12,6 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::catalogue::{
     KUBE_PROXY, KUBELET_CONFIGURATION, KUBELET_CREDENTIAL, KUBELET_SERVICE, NODE_READY, NODE_REGISTERED,
 };
+use super::control_plane_certificates::{self, Certificates};
 use super::kubelet::{self, Unit};
 use crate::cri::{self, Container, Cri};
 use crate::files;
@@ -38,6 +39,8 @@ pub struct Local {
     pub credential: Result<Timestamp, String>,
     /// What is wrong with the kubelet's configuration.
     pub configuration: Result<(), String>,
+    /// The control plane's certificates, where the machine is one.
+    pub control_plane: Option<Certificates>,
 }
 
 /// What the cluster shows of the node.
@@ -105,6 +108,7 @@ pub async fn observe(
             node,
         ),
         configuration: configuration(Path::new(files::CONFIG_YAML)),
+        control_plane: control_plane_certificates::observe(Path::new("/")),
     }
 }
 
@@ -148,10 +152,10 @@ fn configuration(path: &Path) -> Result<(), String> {
     if text.contains("kind: KubeletConfiguration") { Ok(()) } else { Err(wrong("is no KubeletConfiguration")) }
 }
 
-/// Judges what was seen: six findings, always in the same order. What is seen of a sound node does not change from one
+/// Judges what was seen: six findings, and one more of a control plane, always in the same order. What is seen of a sound node does not change from one
 /// look to the next, so that it is not written again and again.
 pub fn judge(local: &Local, seen: &Seen, allowed: &[IpAddr], now: Timestamp) -> Report {
-    let checks = vec![
+    let mut checks = vec![
         registered(seen, allowed),
         ready(seen),
         service(&local.kubelet),
@@ -159,6 +163,7 @@ pub fn judge(local: &Local, seen: &Seen, allowed: &[IpAddr], now: Timestamp) -> 
         certificate(local.credential.as_ref(), now),
         KUBELET_CONFIGURATION.unless(local.configuration.clone().err(), files::CONFIG_YAML),
     ];
+    checks.extend(local.control_plane.as_ref().map(|seen| control_plane_certificates::judge(seen, now)));
     Report { checks }
 }
 

@@ -27,6 +27,7 @@ fn sound() -> Local {
         kube_proxy: Ok(vec![container(true)]),
         credential: Ok(time(NOW + 86_400)),
         configuration: Ok(()),
+        control_plane: None,
     }
 }
 
@@ -53,6 +54,14 @@ fn a_sound_node_passes_its_six_checks() {
     // Nothing in it differs at the next look.
     let later = judge(&sound(), &node("True", "still"), &[ip("10.0.0.5")], time(NOW + 60));
     assert_eq!(report, later);
+}
+
+#[test]
+fn a_control_plane_has_one_check_more() {
+    let certificates = vec![("/etc/kubernetes/pki/apiserver.crt".to_owned(), Ok(time(NOW + 86_400)))];
+    let local = Local { control_plane: Some(certificates), ..sound() };
+    let report = judge(&local, &node("True", ""), &[], time(NOW));
+    assert_eq!((report.checks.len(), verdict(&report.checks, "ControlPlaneCertificates")), (7, Warning));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub enum Moment {
     BeforeControlPlane,
     /// On a machine that is a node, for as long as it is one.
     After,
+    /// On a control plane, for as long as it is one, besides those.
+    AfterControlPlane,
 }
 
 /// A check, apart from what one machine makes of it.

@@ -25,6 +25,7 @@ the second part are made by a join whose request has `role: ControlPlane`, which
         (Moment::Before, "Before a join"),
         (Moment::BeforeControlPlane, "Before the join of a control plane, besides those"),
         (Moment::After, "After the join, for as long as the machine is a node"),
+        (Moment::AfterControlPlane, "For as long as the machine is a control plane, besides those"),
     ] {
         let _ = writeln!(text, "## {title}\n");
         let _ = writeln!(text, "| Check | Passes when | At worst | Also kubeadm's |\n|---|---|---|---|");

@@ -17,7 +17,7 @@ use super::for_status;
 use crate::files;
 use crate::kubelet::Systemd;
 
-/// How often the machine is looked at: two questions to systemd, three small files.
+/// How often the machine is looked at: two questions to systemd, and a few small files.
 pub const LOOK: Duration = Duration::from_secs(5);
 /// How often the container runtime is asked for kube-proxy.
 const ASK_RUNTIME: Duration = Duration::from_secs(30);
@@ -103,7 +103,7 @@ impl Health {
         self.local = Some(local);
     }
 
-    /// The six checks; `None` before the machine and its Node were looked at.
+    /// The checks of a node; `None` before the machine and its Node were looked at.
     pub fn report(&self, request: Option<&NodeJoinRequest>) -> Option<Report> {
         let allowed = request.map(|request| request.spec.addresses.as_slice()).unwrap_or_default();
         Some(after::judge(self.local.as_ref()?, &self.seen, allowed, Timestamp::now()))
@@ -144,6 +144,7 @@ mod tests {
             kube_proxy: Ok(Vec::new()),
             credential: Err("kubelet.conf is gone".to_owned()),
             configuration: Ok(()),
+            control_plane: None,
         };
         health.see(Ok(None));
         assert_eq!(health.checks(&request), None);

@@ -10,6 +10,7 @@ pub mod beforehand;
 pub mod catalogue;
 pub mod cluster;
 pub mod control_plane;
+pub mod control_plane_certificates;
 pub mod health;
 pub mod kernel;
 pub mod kubelet;

@@ -80,4 +80,12 @@ checks! {
         why: "It is an earlier control plane's, which the kubelet would start before this one's is written; with an etcd \
               elsewhere, too.",
         mend: "run `kubeadm reset`, or move the file away";
+    /// What `kubeadm certs check-expiration` prints.
+    CERTIFICATES = "ControlPlaneCertificates", Own, AfterControlPlane, Failed,
+        wants: "the control plane's certificates are valid for another 30 days",
+        why: "They are valid for a year, unless the cluster's configuration says otherwise, and nothing renews them but \
+              `kubeadm upgrade` and `kubeadm certs renew`. With an expired one the API server, etcd or an administrator's \
+              kubeconfig stops working. The kubelet's own certificate is KubeletCredential's.",
+        mend: "run `kubeadm certs renew all` on the machine, then start its static pods anew: move each manifest out of \
+               /etc/kubernetes/manifests, wait until its pod is gone, and move it back";
 }

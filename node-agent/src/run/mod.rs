@@ -6,95 +6,32 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use join_checks::clock::Skew;
 use join_crds::vocabulary::{ConditionType, Reason};
 use join_crds::{AgentStep, NodeJoinRequest};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 
-use crate::atomic_file::is_full;
-use crate::checks::beforehand::Keeper;
 use crate::checks::pace::Pace;
-use crate::config::{Configuration, Discovery};
-use crate::decision::{Decision, SHOULD_BE_SEEN, decide};
-use crate::discovery::{self, Discovered};
-use crate::identity::{self, Identity};
-use crate::join::{self, Prepared};
+use crate::config::Configuration;
+use crate::identity::Identity;
 use crate::journal::{self, CrashSwitch, JoinStep, Journal, Root};
 use crate::kubelet::{self, Systemd};
 use crate::local_status::{self, LocalStep, Publisher};
-use crate::lock::{self, StateLock};
+use crate::lock::StateLock;
 use crate::member::{self, Ended, Followed, Membership};
-use crate::own_request::{self, News, OwnRequest, Trouble};
+use crate::own_request::Trouble;
 use crate::report::Reporter;
-use crate::{announce, connection, control_plane, files, host, rejoin, removal};
+use crate::{connection, control_plane, files, host, rejoin, removal};
+use pauses::{MOST_PAUSE, least_pause};
+use refusal::{DOUBT_PAUSE, TokenHistory};
 
-/// How often the agent looks whether its announcement is still there: kube-controller-manager removes pending requests
-/// after a day.
-const ANNOUNCEMENT_CHECK: Duration = Duration::from_mins(10);
+pub use error::Error;
 
-/// Why one round of the service ended.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The keys cannot be had.
-    #[error(transparent)]
-    Identity(#[from] identity::Error),
-    /// Another agent is at work.
-    #[error(transparent)]
-    Lock(#[from] lock::Error),
-    /// The journal is of no use, or a reset has not ended.
-    #[error(transparent)]
-    Journal(#[from] journal::Error),
-    /// The cluster was not found or not believed.
-    #[error(transparent)]
-    Discovery(#[from] discovery::Error),
-    /// The machine could not be announced.
-    #[error(transparent)]
-    Announce(#[from] announce::Error),
-    /// The request was not carried out.
-    #[error(transparent)]
-    Join(#[from] join::Error),
-    /// The kubelet does not run.
-    #[error(transparent)]
-    Kubelet(#[from] kubelet::Error),
-    /// The machine is a node, and not yet a control plane.
-    #[error(transparent)]
-    ControlPlane(#[from] control_plane::Error),
-    /// The request cannot be watched.
-    #[error(transparent)]
-    Lost(#[from] own_request::Lost),
-    /// The old membership could not be ended.
-    #[error(transparent)]
-    Rejoin(#[from] rejoin::Error),
-    /// The machine is to be cleaned, and is not.
-    #[error(transparent)]
-    Removal(#[from] removal::Error),
-    /// The machine is a node, and its request cannot be followed.
-    #[error(transparent)]
-    Member(#[from] member::Error),
-}
-
-impl Error {
-    /// Why, in one word.
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Discovery(error) => error.reason(),
-            Self::Announce(error) => error.reason(),
-            Self::Join(error) => error.reason(),
-            Self::Lost(lost) => lost.reason(),
-            Self::Member(error) => error.reason(),
-            Self::Kubelet(error) => error.reason(),
-            Self::ControlPlane(error) => error.reason(),
-            Self::Journal(error) if is_full(error) => Reason::MachineNotWritable,
-            Self::Identity(error) if is_full(error) => Reason::MachineNotWritable,
-            Self::Identity(_) | Self::Lock(_) | Self::Journal(_) | Self::Rejoin(_) | Self::Removal(_) => {
-                Reason::AgentFailed
-            }
-        }
-    }
-}
+mod becoming;
+mod error;
+mod pauses;
+mod refusal;
 
 /// The running service. There is one on a machine: it holds the lock of the state directory.
 pub struct Service {
@@ -107,10 +44,7 @@ pub struct Service {
     kubelet_was_started: Cell<bool>,
     /// When results of the checks of a node are written.
     pace: RefCell<Pace>,
-    /// Whether the enrollment token was accepted since this program started.
-    token_was_accepted: Cell<bool>,
-    /// Since when the API server has not accepted it.
-    refused_since: Cell<Option<Instant>>,
+    token: TokenHistory,
     /// How far the clocks are apart, as of the last discovery.
     skew: Cell<Option<Skew>>,
     /// What the request says of the kubelet's certificate.
@@ -132,7 +66,7 @@ pub async fn run(configuration: Configuration, hostname: String, crash: CrashSwi
     tracing::info!(node = service.node(), key = service.key(), "the agent has started");
     // Ready means: the configuration is sound and the keys are there. The cluster may be down for days.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let mut pauses = pauses();
+    let mut pauses = pauses::pauses();
     loop {
         service.one_round(Afterwards::Follow, &mut pauses).await;
     }
@@ -159,31 +93,6 @@ fn say_why_not_begun(configuration: &Configuration, error: &Error) {
     );
 }
 
-/// The longest pause between two tries.
-const MOST_PAUSE: Duration = Duration::from_mins(1);
-
-/// How long a token that is not accepted is shown again before that is told: an API server that has just started knows no
-/// tokens yet, and answers as if they were wrong.
-const DOUBT: Duration = Duration::from_secs(5);
-/// The pause between two tries meanwhile.
-const DOUBT_PAUSE: Duration = Duration::from_secs(1);
-/// The least pause before a certificate is asked for again whose request somebody deleted, who may have meant it.
-const DELETED_PAUSE: Duration = Duration::from_secs(10);
-
-/// The least pause after a failure.
-fn least_pause(reason: Reason) -> Duration {
-    if reason == Reason::CertificateRequestDeleted { DELETED_PAUSE } else { Duration::ZERO }
-}
-
-fn pauses() -> backon::ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(500))
-        .with_max_delay(MOST_PAUSE)
-        .without_max_times()
-        .with_jitter()
-        .build()
-}
-
 impl Service {
     /// Takes the machine's keys and the lock, so that nobody else changes the machine meanwhile.
     pub fn start(configuration: Configuration, hostname: String, crash: CrashSwitch) -> Result<Self, Error> {
@@ -199,8 +108,7 @@ impl Service {
             status,
             kubelet_was_started: Cell::new(false),
             pace: RefCell::default(),
-            token_was_accepted: Cell::new(false),
-            refused_since: Cell::new(None),
+            token: TokenHistory::default(),
             skew: Cell::new(None),
             client_certificate: RefCell::default(),
             crash,
@@ -210,7 +118,7 @@ impl Service {
 
     /// Makes the machine a node, however many tries that takes. What it is at meanwhile is told by [`Service::status`].
     pub async fn until_joined(&self) {
-        let mut pauses = pauses();
+        let mut pauses = pauses::pauses();
         while !self.kubelet_was_started.get() {
             self.one_round(Afterwards::End, &mut pauses).await;
         }
@@ -246,7 +154,7 @@ impl Service {
         let round = self.round(afterwards).await;
         // What went well for a while and failed then is not what failed before.
         if round.is_ok() || began.elapsed() > MOST_PAUSE {
-            *pauses = self::pauses();
+            *pauses = pauses::pauses();
         }
         if let Err(error) = round {
             tokio::time::sleep(self.failed(&error, pauses)).await;
@@ -270,7 +178,7 @@ impl Service {
     /// Says that a try failed, and when the next one follows.
     fn failed(&self, error: &Error, pauses: &mut backon::ExponentialBackoff) -> Duration {
         let reason = self.refined(error.reason());
-        if self.is_in_doubt(reason) {
+        if self.token.is_in_doubt(reason) {
             let message = "the API server does not accept the token; one that has just started does not know its tokens \
                            yet, so it is asked again before anything is made of that";
             self.status.say(LocalStep::Failed, message);
@@ -282,28 +190,12 @@ impl Service {
         pause
     }
 
-    /// Says more of a refused enrollment token than the API server does, which answers the same to all of them.
+    /// The reason, and more than that of an enrollment token that is not accepted.
     fn refined(&self, reason: Reason) -> Reason {
-        let expires = match &self.configuration.discovery {
-            Discovery::Token { expires, .. } => *expires,
-            Discovery::File { token: Some(_), .. } | Discovery::Url { token: Some(_), .. } => None,
-            // What the file's user shows need not be a bootstrap token.
-            Discovery::File { token: None, .. } | Discovery::Url { token: None, .. } => return reason,
-        };
-        if reason == Reason::CredentialsRefused && self.membership().is_none() {
-            return why_refused(expires, self.token_was_accepted.get(), Timestamp::now());
+        match self.membership() {
+            None => self.token.refined(reason, &self.configuration.discovery),
+            Some(_) => reason,
         }
-        reason
-    }
-
-    /// Whether a refusal of the enrollment token may be the API server's fault still.
-    fn is_in_doubt(&self, reason: Reason) -> bool {
-        if !matches!(reason, Reason::TokenUnknown | Reason::TokenRevoked) {
-            return false;
-        }
-        let since = self.refused_since.get().unwrap_or_else(Instant::now);
-        self.refused_since.set(Some(since));
-        since.elapsed() < DOUBT
     }
 
     /// Says what is waited for; a clock that is far off is told at once, though it is in the way later only.
@@ -442,195 +334,5 @@ impl Service {
 
     fn open_journal(&self) -> Result<Journal, journal::Error> {
         Journal::open(&self.configuration.state_directory, Root::machine(), self.node(), self.crash.clone())
-    }
-
-    /// The machine is no node yet: finds the cluster, announces the machine, and carries its request out.
-    async fn become_member(&self) -> Result<(), Error> {
-        self.status.say_again(LocalStep::Discovering, "looking for the API server");
-        // Looked up each time: the kubelet may have been installed meanwhile.
-        let (discovered, versions) = tokio::join!(discovery::discover(&self.configuration.discovery), host::versions());
-        let discovered = discovered?;
-        self.skew.set(discovered.skew);
-        let addresses = if self.configuration.node_addresses.is_empty() {
-            host::address_towards(&discovered.cluster.endpoint).into_iter().collect()
-        } else {
-            self.configuration.node_addresses.clone()
-        };
-        self.status.say(LocalStep::Announcing, "announcing this machine to the cluster");
-        let announcement = self.announce(&discovered, &addresses).await?;
-        let reported: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-        let systemd = Systemd::connect().await?;
-        let beforehand = Keeper::new(self.node(), &discovered.cluster);
-        let prepared = Prepared {
-            identity: &self.identity,
-            node_name: &self.configuration.node_name,
-            hostname: &self.hostname,
-            addresses: &reported,
-            node_addresses: &self.configuration.node_addresses,
-            beforehand: &beforehand,
-            cluster: &discovered.cluster,
-            systemd: &systemd,
-            versions: &versions,
-            status: &self.status,
-            state_directory: &self.configuration.state_directory,
-            client_certificate: &self.client_certificate,
-            crash: &self.crash,
-        };
-        let announced = self.stay_announced(&discovered, &addresses, announcement);
-        let joined = self.wait_and_join(&discovered, &prepared);
-        tokio::select! {
-            joined = Box::pin(joined) => joined,
-            failed = Box::pin(announced) => failed.map(|never| match never {}),
-            never = Box::pin(beforehand.keep()) => match never {},
-        }
-    }
-
-    async fn announce(&self, discovered: &Discovered, addresses: &[IpAddr]) -> Result<String, Error> {
-        let node = &self.configuration.node_name;
-        let name = announce::announce(&discovered.client, &self.identity, node, addresses).await?;
-        self.token_was_accepted.set(true);
-        self.refused_since.set(None);
-        tracing::info!(name, "this machine is announced");
-        Ok(name)
-    }
-
-    /// Announces the machine anew whenever its announcement is gone.
-    async fn stay_announced(
-        &self,
-        discovered: &Discovered,
-        addresses: &[IpAddr],
-        mut name: String,
-    ) -> Result<Infallible, Error> {
-        loop {
-            tokio::time::sleep(ANNOUNCEMENT_CHECK).await;
-            if !announce::is_announced(&discovered.client, &self.identity, &name).await? {
-                name = self.announce(discovered, addresses).await?;
-            }
-        }
-    }
-
-    /// Watches the machine's own request, and carries it out when there is something for this machine in it.
-    async fn wait_and_join(&self, discovered: &Discovered, prepared: &Prepared<'_>) -> Result<(), Error> {
-        let mut own = OwnRequest::watch(&discovered.client, self.node());
-        self.wait_for(None, &format!("looking for the NodeJoinRequest {}", self.node()));
-        while let News::Trouble(error) = own.news().await? {
-            self.say_trouble(&error);
-        }
-        let mut pauses = pauses();
-        let (mut last, mut was_changed) = (None, false);
-        loop {
-            let decision = decide(own.known(), self.node(), &self.identity.machine.pin());
-            let (occasion, request) = match (&decision, own.known().cloned()) {
-                (Decision::CarryOut(occasion), Some(request)) => (occasion, request),
-                (Decision::Wait(_), _) => {
-                    was_changed = false;
-                    self.until_another(&mut own, &decision).await?;
-                    continue;
-                }
-                (Decision::CarryOut(_), None) => continue,
-            };
-            // What failed before may succeed with other credentials: no need to wait for long.
-            if last.replace(occasion.clone()).as_ref() != Some(occasion) {
-                pauses = self::pauses();
-            }
-            if std::mem::take(&mut was_changed) {
-                self.status.say_changed();
-            }
-            *self.client_certificate.borrow_mut() = client_certificate(Some(&request));
-            let superseded = async {
-                if self.until_another(&mut own, &decision).await.is_err() {
-                    // The try itself tells what is wrong with the way to the API server.
-                    std::future::pending::<()>().await;
-                }
-            };
-            match Box::pin(join::carry_out(prepared, &request, superseded)).await {
-                Ok(()) => {
-                    self.kubelet_was_started.set(true);
-                    return Ok(());
-                }
-                Err(error @ join::Error::Superseded) => {
-                    tracing::info!("{error}");
-                    was_changed = true;
-                }
-                // The files are there: what is left to be done is a member's.
-                Err(error) if self.membership().is_some() => return Err(error.into()),
-                Err(error) => {
-                    let pause = self.failed(&error.into(), &mut pauses);
-                    let changed = self.until_another(&mut own, &decision);
-                    if let Ok(changed) = tokio::time::timeout(pause, changed).await {
-                        changed?;
-                        was_changed = true;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits until the request asks for something else, and says what it is that is waited for.
-    async fn until_another(&self, own: &mut OwnRequest, decision: &Decision) -> Result<(), own_request::Lost> {
-        let began = Instant::now();
-        let say = || {
-            if let Decision::Wait(waits) = decision {
-                self.wait_for(waits.reason_after(began.elapsed()), &waits.message);
-            }
-        };
-        say();
-        let mut silence = std::pin::pin!(tokio::time::sleep(SHOULD_BE_SEEN));
-        let mut in_trouble = false;
-        loop {
-            let news = tokio::select! {
-                news = own.news() => news?,
-                () = &mut silence, if !in_trouble && !silence.is_elapsed() => {
-                    say();
-                    continue;
-                }
-            };
-            in_trouble = matches!(news, News::Trouble(_));
-            match news {
-                News::Request if decide(own.known(), self.node(), &self.identity.machine.pin()) != *decision => {
-                    return Ok(());
-                }
-                News::Request => {
-                    say();
-                    *self.client_certificate.borrow_mut() = client_certificate(own.known());
-                }
-                News::Trouble(error) if matches!(decision, Decision::Wait(_)) => self.say_trouble(&error),
-                News::Trouble(_) => {}
-            }
-        }
-    }
-
-    fn say_trouble(&self, error: &Trouble) {
-        self.status.say_because(LocalStep::WaitingForRequest, Some(self.refined(error.reason)), &error.text);
-    }
-}
-
-/// Why the API server does not accept a bootstrap token. It does not say so itself: what is known is when the token
-/// ends, if the configuration has that, and whether it was accepted earlier.
-fn why_refused(expires: Option<Timestamp>, was_accepted: bool, now: Timestamp) -> Reason {
-    match expires {
-        Some(expires) if expires <= now => Reason::TokenExpired,
-        _ if was_accepted => Reason::TokenRevoked,
-        _ => Reason::TokenUnknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_token_is_told_apart_by_what_is_known_of_it() {
-        let [before, now, later] = [10, 20, 30].map(|second| Timestamp::from_second(second).unwrap());
-        for (expires, was_accepted, expected) in [
-            (Some(before), false, Reason::TokenExpired),
-            (Some(now), true, Reason::TokenExpired),
-            (Some(later), true, Reason::TokenRevoked),
-            (None, true, Reason::TokenRevoked),
-            (Some(later), false, Reason::TokenUnknown),
-            (None, false, Reason::TokenUnknown),
-        ] {
-            assert_eq!(why_refused(expires, was_accepted, now), expected, "{expires:?} {was_accepted}");
-        }
     }
 }

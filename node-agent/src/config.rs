@@ -229,13 +229,20 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, Error> {
     if mode & 0o077 != 0 {
         return Err(Error::Mode { path: path.to_owned(), mode });
     }
-    // Never moved while it grows: a moved buffer leaves its content behind.
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MAX_BYTES).unwrap_or_default() + 1));
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(read)?;
-    if text.len() as u64 > MAX_BYTES {
+    if metadata.len() > MAX_BYTES {
         return Err(Error::Size { path: path.to_owned(), size: metadata.len() });
     }
-    Ok(text)
+    read_small(path, file)
+}
+
+/// Reads a small text that may be secret; `path` is what it is called in an error.
+pub fn read_small(path: &Path, from: impl Read) -> Result<Zeroizing<String>, Error> {
+    // Never moved while it grows: a moved buffer leaves its content behind.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MAX_BYTES).unwrap_or_default() + 1));
+    let read = from.take(MAX_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let size = text.len() as u64;
+    if size > MAX_BYTES { Err(Error::Size { path: path.to_owned(), size }) } else { Ok(text) }
 }
 
 /// A field's value is wrong, and the reason may quote it.
@@ -339,22 +346,24 @@ fn token_discovery(
     Ok(Discovery::Token { endpoint, token, expires, trust })
 }
 
-/// Which certificate authorities are trusted. As for kubeadm: pins count even where skipping them was asked for as well.
+/// Which certificate authorities are trusted, if any are. As for kubeadm: pins count even where skipping them was asked for
+/// as well.
+pub(crate) fn trusted(pins: PinSet, may_skip: bool) -> Option<CaTrust> {
+    if pins.is_empty() { may_skip.then_some(CaTrust::UnsafeAny) } else { Some(CaTrust::Pinned(pins)) }
+}
+
 fn trust(path: &Path, pins: PinSet, skip: bool, surroundings: &Surroundings) -> Result<CaTrust, Error> {
-    match (pins.is_empty(), skip) {
-        (false, _) => Ok(CaTrust::Pinned(pins)),
-        (true, true) if surroundings.allow_unsafe_discovery => Ok(CaTrust::UnsafeAny),
-        (true, true) => {
+    trusted(pins, skip && surroundings.allow_unsafe_discovery).ok_or_else(|| {
+        if skip {
             let reason = "anybody who holds the token could pretend to be the API server; give caCertHashes, or start \
                           the agent with --allow-unsafe-discovery as well";
-            Err(wrong(path, "discovery.bootstrapToken.unsafeSkipCAVerification", reason))
-        }
-        (true, false) => {
+            wrong(path, "discovery.bootstrapToken.unsafeSkipCAVerification", reason)
+        } else {
             let reason = "is empty, expected at least one sha256:<hash>, which `kubeadm token create \
                           --print-join-command` prints";
-            Err(wrong(path, "discovery.bootstrapToken.caCertHashes", reason))
+            wrong(path, "discovery.bootstrapToken.caCertHashes", reason)
         }
-    }
+    })
 }
 
 /// Reads and checks a discovery file. `path` is what names it.

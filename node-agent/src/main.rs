@@ -63,6 +63,12 @@ fn arguments() -> Arguments {
     })
 }
 
+/// What asynchronous code runs on, with the cryptography that TLS needs. One thread: the agent waits nearly all of its life.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
 fn load(arguments: &ConfigurationArguments) -> Result<(Configuration, String), Failure> {
     let hostname = host::hostname();
     let surroundings =
@@ -72,8 +78,7 @@ fn load(arguments: &ConfigurationArguments) -> Result<(Configuration, String), F
 
 /// Exit code 1 tells that something would stop a join, or that the node is not sound.
 fn print_checks(question: &check::Question<'_>, output: CheckOutput) -> Result<ExitCode, Failure> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let report = runtime.block_on(check::run(question));
     // A lookup that nobody answers must not keep the program waiting at its end.
     runtime.shutdown_background();
@@ -87,14 +92,12 @@ fn serve(
     log_format: LogFormat,
     crash: CrashSwitch,
 ) -> Result<ExitCode, Failure> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     log(log_level, log_format)?;
     let (configuration, hostname) = load(arguments)?;
     if let Some(warning) = &configuration.warning {
         tracing::warn!(file = %arguments.config.display(), "{warning}");
     }
-    // One thread: the agent waits nearly all of its life.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
@@ -122,9 +125,8 @@ fn log(level: &str, format: LogFormat) -> Result<(), Failure> {
 fn join(arguments: JoinArguments) -> Result<ExitCode, Failure> {
     arguments.check()?;
     command_line::hide_token().map_err(|error| format!("failed to take the token out of the command line: {error}"))?;
-    let _ = rustls::crypto::ring::default_provider().install_default();
     log(&arguments.log_level, LogFormat::Text)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let joined = runtime.block_on(once::join(arguments));
     // A lookup that nobody answers must not keep the program waiting at its end.
     runtime.shutdown_background();
@@ -142,7 +144,6 @@ fn print_status(output: Output) -> Result<ExitCode, Failure> {
 }
 
 fn reset_machine(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     // A reset must work where the configuration does not.
     let configured = || {
         let surroundings = Surroundings { hostname: host::hostname(), allow_unsafe_discovery: true };
@@ -160,7 +161,7 @@ fn reset_machine(arguments: &ResetArguments) -> Result<ExitCode, Failure> {
         state_directory: state_directory.unwrap_or_else(|| DEFAULT_STATE_DIRECTORY.into()),
         crash: CrashSwitch::after(arguments.crash_after_writes),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime()?;
     runtime.block_on(reset::reset(&options))?;
     Ok(ExitCode::SUCCESS)
 }

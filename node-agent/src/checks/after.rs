@@ -90,6 +90,7 @@ pub async fn observe(
     node: &NodeName,
     systemd: Result<&Systemd, String>,
     kube_proxy: Result<Vec<Container>, cri::Error>,
+    control_plane: Option<Certificates>,
 ) -> Local {
     let (kubelet, kube_proxy_unit) = match systemd {
         Ok(systemd) => {
@@ -108,7 +109,7 @@ pub async fn observe(
             node,
         ),
         configuration: configuration(Path::new(files::CONFIG_YAML)),
-        control_plane: control_plane_certificates::observe(Path::new("/")),
+        control_plane,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The node's health over time: what was last seen of the machine and of its Node.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use join_checks::pauses::Lasting;
@@ -13,21 +14,21 @@ use kube::runtime::watcher::{self, DefaultBackoff, watch_object};
 use kube::{Api, Client};
 
 use super::after::{self, Local, Present, Seen};
-use super::for_status;
+use super::{control_plane_certificates, for_status};
 use crate::files;
 use crate::kubelet::Systemd;
 
-/// How often the machine is looked at: two questions to systemd, and a few small files.
+/// How often the machine is looked at: two questions to systemd, three small files.
 pub const LOOK: Duration = Duration::from_secs(5);
-/// How often the container runtime is asked for kube-proxy.
-const ASK_RUNTIME: Duration = Duration::from_secs(30);
+/// How often the container runtime is asked for kube-proxy, and a control plane's certificates are read.
+const LOOK_CLOSER: Duration = Duration::from_secs(30);
 
 /// What was last seen.
 pub struct Health {
     node: NodeName,
     cri_socket: String,
     systemd: Option<Systemd>,
-    runtime_asked: Option<Instant>,
+    looked_closer: Option<Instant>,
     local: Option<Local>,
     seen: Seen,
 }
@@ -40,7 +41,7 @@ impl Health {
             node,
             cri_socket: after::cri_socket(&instance),
             systemd: None,
-            runtime_asked: None,
+            looked_closer: None,
             local: None,
             seen: Seen::Unknown("the Node was not looked at yet".to_owned()),
         }
@@ -85,17 +86,17 @@ impl Health {
             self.systemd = Systemd::connect().await.ok();
         }
         let systemd = self.systemd.as_ref().ok_or_else(|| "the system bus cannot be reached".to_owned());
-        // Asked seldom: what it said last counts until then.
-        let known = self.local.as_ref().map(|local| &local.kube_proxy);
-        let is_due = self.runtime_asked.is_none_or(|asked| asked.elapsed() >= ASK_RUNTIME);
-        let kube_proxy = match known {
-            Some(known) if !is_due => known.clone(),
+        // Asked seldom: what was seen last counts until then.
+        let is_due = self.looked_closer.is_none_or(|looked| looked.elapsed() >= LOOK_CLOSER);
+        let (kube_proxy, control_plane) = match &self.local {
+            Some(known) if !is_due => (known.kube_proxy.clone(), known.control_plane.clone()),
             _ => {
-                self.runtime_asked = Some(Instant::now());
-                after::kube_proxy_containers(&self.cri_socket).await
+                self.looked_closer = Some(Instant::now());
+                let certificates = control_plane_certificates::observe(Path::new("/"));
+                (after::kube_proxy_containers(&self.cri_socket).await, certificates)
             }
         };
-        let local = after::observe(&self.node, systemd, kube_proxy).await;
+        let local = after::observe(&self.node, systemd, kube_proxy, control_plane).await;
         if local.kubelet.is_err() {
             // A bus that was restarted needs a new connection.
             self.systemd = None;

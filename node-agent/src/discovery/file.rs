@@ -1,7 +1,7 @@
 //! Discovery files: kubeconfigs with a certificate authority that is trusted for where the file is from.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use join_trust::ca_bundle::CaBundle;
 use join_trust::kubeconfig::{Credentials, DiscoveryFile, Material};
@@ -43,13 +43,17 @@ pub fn authorities_of_file(origin: Origin<'_>, kubeconfig: &DiscoveryFile) -> Re
     CaBundle::parse_pem(&material(origin, ca)?).map_err(|error| origin.wrong(error.to_string()))
 }
 
+/// Where a file is that a discovery file names.
+fn beside(path: &Path, name: &str) -> PathBuf {
+    path.parent().unwrap_or(Path::new("/")).join(name)
+}
+
 /// What stands in a discovery file, or in a file that it names.
 fn material(origin: Origin<'_>, material: &Material) -> Result<Zeroizing<Vec<u8>>, Error> {
     match (material, origin) {
         (Material::Inline(bytes), _) => Ok(bytes.clone()),
         (Material::File(name), Origin::Path(path)) => {
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            read_small(&folder.join(name)).map_err(|error| origin.wrong(format!("{name}: {error}")))
+            read_small(&beside(path, name)).map_err(|error| origin.wrong(format!("{name}: {error}")))
         }
         // The parser of what was fetched has refused it already, with the field's name.
         (Material::File(_), Origin::Url(_)) => Err(origin.wrong("names a file of this machine".to_owned())),
@@ -60,8 +64,7 @@ fn material(origin: Origin<'_>, material: &Material) -> Result<Zeroizing<Vec<u8>
 fn secret(origin: Origin<'_>, one: &Material) -> Result<Zeroizing<Vec<u8>>, Error> {
     match (one, origin) {
         (Material::File(name), Origin::Path(path)) => {
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            let text = config::read_secret(&folder.join(name)).map_err(|error| origin.wrong(error.to_string()))?;
+            let text = config::read_secret(&beside(path, name)).map_err(|error| origin.wrong(error.to_string()))?;
             Ok(Zeroizing::new(text.as_bytes().to_vec()))
         }
         _ => material(origin, one),

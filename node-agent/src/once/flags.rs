@@ -197,15 +197,15 @@ impl JoinArguments {
     /// by `read`, so that this is pure.
     pub fn configuration(self, hostname: &str, read: &ReadFile<'_>) -> Result<(Configuration, Vec<String>), Error> {
         self.check()?;
+        let surroundings =
+            Surroundings { hostname: hostname.to_owned(), allow_unsafe_discovery: self.allow_unsafe_discovery };
         let configuration = match &self.config {
             Some(path) => {
-                let surroundings =
-                    Surroundings { hostname: hostname.to_owned(), allow_unsafe_discovery: self.allow_unsafe_discovery };
                 let file = |source| Error::File { flag: "config", source };
                 let text = read(path).map_err(file)?;
                 Configuration::of_text(path, &text, &surroundings, read).map_err(file)?
             }
-            None => self.of_flags(hostname, read)?,
+            None => self.of_flags(&surroundings, read)?,
         };
         let mut notes: Vec<String> = configuration.warning.iter().cloned().collect();
         notes.extend(self.of_kubeadm.note(&configuration.node_name));
@@ -217,11 +217,11 @@ impl JoinArguments {
         Ok((configuration, notes))
     }
 
-    fn of_flags(&self, hostname: &str, read: &ReadFile<'_>) -> Result<Configuration, Error> {
+    fn of_flags(&self, surroundings: &Surroundings, read: &ReadFile<'_>) -> Result<Configuration, Error> {
         let node_name = if let Some(name) = &self.node_name {
             name.clone()
         } else {
-            let name = Surroundings { hostname: hostname.to_owned(), ..Surroundings::default() }.default_name();
+            let name = surroundings.default_name();
             NodeName::parse(&name).map_err(|error| wrong("node-name", format!("by default {name:?}; {error}")))?
         };
         Ok(Configuration {
@@ -271,16 +271,13 @@ impl JoinArguments {
         const FLAG: &str = "discovery-token-ca-cert-hash";
         let pins = PinSet::parse(self.discovery_token_ca_cert_hash.iter().map(String::as_str));
         let pins = pins.map_err(|error| wrong(FLAG, error))?;
-        // As for kubeadm: pins count even where skipping them was asked for as well.
-        match (pins.is_empty(), self.discovery_token_unsafe_skip_ca_verification) {
-            (false, _) => Ok(CaTrust::Pinned(pins)),
-            (true, true) => Ok(CaTrust::UnsafeAny),
-            (true, false) => Err(wrong(
+        config::trusted(pins, self.discovery_token_unsafe_skip_ca_verification).ok_or_else(|| {
+            wrong(
                 FLAG,
                 "is not given, expected at least one sha256:<hash>, which `kubectl njr ca-hash` prints; without one, whoever \
                  holds the token could pretend to be the API server (--discovery-token-unsafe-skip-ca-verification)",
-            )),
-        }
+            )
+        })
     }
 }
 

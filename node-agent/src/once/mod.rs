@@ -7,15 +7,14 @@ pub mod command_line;
 pub mod flags;
 mod progress;
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use join_crds::vocabulary::Reason;
 use tokio::signal::unix::{SignalKind, signal};
-use zeroize::Zeroizing;
 
-use crate::config::{self, MAX_BYTES};
+use crate::config;
 use crate::host;
 use crate::journal::CrashSwitch;
 use crate::local_status::LocalStep;
@@ -45,7 +44,9 @@ pub async fn join(arguments: JoinArguments) -> Result<(), Error> {
     let (timeout, crash) = (arguments.timeout, CrashSwitch::after(arguments.crash_after_writes));
     let is_from_standard_input = arguments.reads_standard_input();
     let read = |path: &Path| match path {
-        input if is_from_standard_input && input == Path::new(STANDARD_INPUT) => standard_input(),
+        input if is_from_standard_input && input == Path::new(STANDARD_INPUT) => {
+            config::read_small(Path::new("standard input"), std::io::stdin().lock())
+        }
         path => config::read_secret(path),
     };
     let (configuration, notes) = arguments.configuration(&hostname, &read)?;
@@ -100,14 +101,4 @@ async fn until_ended(service: &Service, timeout: Option<Duration>) -> Result<Opt
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-fn standard_input() -> Result<Zeroizing<String>, config::Error> {
-    let path = || Path::new("standard input").to_owned();
-    // Never moved while it grows: a moved buffer leaves its content behind.
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MAX_BYTES).unwrap_or_default() + 1));
-    let read = std::io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text);
-    read.map_err(|source| config::Error::Read { path: path(), source })?;
-    let size = text.len() as u64;
-    if size > MAX_BYTES { Err(config::Error::Size { path: path(), size }) } else { Ok(text) }
 }

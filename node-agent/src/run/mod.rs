@@ -192,9 +192,10 @@ impl Service {
 
     /// The reason, and more than that of an enrollment token that is not accepted.
     fn refined(&self, reason: Reason) -> Reason {
-        match self.membership() {
-            None => self.token.refined(reason, &self.configuration.discovery),
-            Some(_) => reason,
+        if reason == Reason::CredentialsRefused && self.membership().is_none() {
+            self.token.why_refused(&self.configuration.discovery).unwrap_or(reason)
+        } else {
+            reason
         }
     }
 

@@ -29,19 +29,16 @@ impl TokenHistory {
         self.refused_since.set(None);
     }
 
-    /// Says more of a refused enrollment token than the API server does, which answers the same to all of them.
-    pub fn refined(&self, reason: Reason, discovery: &Discovery) -> Reason {
+    /// Says more of a refused enrollment token than the API server does, which answers the same to all of them; nothing
+    /// where it was another credential.
+    pub fn why_refused(&self, discovery: &Discovery) -> Option<Reason> {
         let expires = match discovery {
             Discovery::Token { expires, .. } => *expires,
             Discovery::File { token: Some(_), .. } | Discovery::Url { token: Some(_), .. } => None,
             // What the file's user shows need not be a bootstrap token.
-            Discovery::File { token: None, .. } | Discovery::Url { token: None, .. } => return reason,
+            Discovery::File { token: None, .. } | Discovery::Url { token: None, .. } => return None,
         };
-        if reason == Reason::CredentialsRefused {
-            why_refused(expires, self.was_accepted.get(), Timestamp::now())
-        } else {
-            reason
-        }
+        Some(why_refused(expires, self.was_accepted.get(), Timestamp::now()))
     }
 
     /// Whether a refusal of the enrollment token may be the API server's fault still.

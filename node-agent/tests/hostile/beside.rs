@@ -5,7 +5,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
 
 use join_agent::discovery::{self, Discovered, Error, Origin};
 use join_crds::vocabulary::Reason;
@@ -14,7 +13,7 @@ use rcgen::date_time_ymd;
 
 use crate::authority::{Authority, signed, text, token};
 use crate::stub::{Stub, Way};
-use crate::web::{SECRETS, TOKEN, cluster, kubeconfig, url_of, web};
+use crate::web::{Checked, SECRETS, TOKEN, cluster, kubeconfig, url_of, web};
 
 /// A user who has nothing to show, as in the kubeconfig of cluster-info.
 const NOBODY: &str = "{}";
@@ -145,23 +144,8 @@ async fn the_check_counts_the_token_beside_a_file() {
                  {{kubeConfigPath: '{place}'}}{beside}}}}}",
                 folder.path().join("state").display()
             );
-            let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_join-agent"))
-                .args(["check", "-o", "json", "--config"])
-                .arg(write("config.yaml", &configuration))
-                .env("SSL_CERT_FILE", &roots)
-                .env_remove("SSL_CERT_DIR")
-                .stdin(Stdio::null())
-                .output()
-                .await
-                .unwrap();
-            let printed = String::from_utf8(run.stdout).unwrap();
-            assert!(!SECRETS.iter().any(|secret| printed.contains(secret)), "a secret is printed: {printed}");
-            let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
-            let check = |id: &str| {
-                let mut checks = report["checks"].as_array().unwrap().iter();
-                checks.find(|check| check["id"] == id).unwrap_or_else(|| panic!("no check {id}: {printed}")).clone()
-            };
-            let (judged, tls) = (check(id), check("APIServerTLS"));
+            let report = Checked::run(&write("config.yaml", &configuration), "SSL_CERT_FILE", &roots).await;
+            let (judged, tls) = (report.check(id), report.check("APIServerTLS"));
             assert_eq!(judged["verdict"], verdict, "{user} {beside}: {judged}");
             assert_eq!(tls["verdict"], if verdict == "passed" { "passed" } else { "skipped" }, "{tls}");
             let observed = judged["observed"].as_str().unwrap();

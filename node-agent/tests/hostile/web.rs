@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -345,30 +346,44 @@ async fn the_machines_own_root_certificates_count() {
         ("SSL_CERT_FILE", wrong.as_path(), "failed", "no root certificate of this machine leads to".to_owned()),
         ("SSL_CERT_FILE", none.as_path(), "failed", "this machine has no root certificates".to_owned()),
     ] {
+        let report = Checked::run(&configuration, variable, value).await;
+        let (file, tls) = (report.check("DiscoveryFile"), report.check("APIServerTLS"));
+        assert_eq!(file["verdict"], verdict, "{variable}: {file}");
+        assert!(file["observed"].as_str().unwrap().contains(&seen), "{variable}: {file}");
+        assert_eq!(tls["verdict"], if verdict == "passed" { "passed" } else { "skipped" }, "{variable}: {tls}");
+        if verdict == "failed" {
+            assert_eq!(file["remedy"], Reason::DiscoveryFileNotFetched.next_step());
+            assert!(!report.is_good);
+        }
+    }
+}
+
+/// What `join-agent check` prints; no secret is in it.
+pub struct Checked {
+    pub is_good: bool,
+    report: serde_json::Value,
+}
+
+impl Checked {
+    /// Runs it with a configuration, and with root certificates by a variable of the environment.
+    pub async fn run(configuration: &Path, variable: &str, roots: &Path) -> Self {
         let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_join-agent"))
             .args(["check", "-o", "json", "--config"])
-            .arg(&configuration)
+            .arg(configuration)
             .env_remove("SSL_CERT_FILE")
             .env_remove("SSL_CERT_DIR")
-            .env(variable, value)
+            .env(variable, roots)
             .stdin(Stdio::null())
             .output()
             .await
             .unwrap();
         let printed = String::from_utf8(run.stdout).unwrap();
         assert!(!SECRETS.iter().any(|secret| printed.contains(secret)), "a secret is printed: {printed}");
-        let report: serde_json::Value = serde_json::from_str(&printed).unwrap();
-        let check = |id: &str| {
-            let mut checks = report["checks"].as_array().unwrap().iter();
-            checks.find(|check| check["id"] == id).unwrap_or_else(|| panic!("no check {id}: {printed}")).clone()
-        };
-        let (file, tls) = (check("DiscoveryFile"), check("APIServerTLS"));
-        assert_eq!(file["verdict"], verdict, "{variable}: {file}");
-        assert!(file["observed"].as_str().unwrap().contains(&seen), "{variable}: {file}");
-        assert_eq!(tls["verdict"], if verdict == "passed" { "passed" } else { "skipped" }, "{variable}: {tls}");
-        if verdict == "failed" {
-            assert_eq!(file["remedy"], Reason::DiscoveryFileNotFetched.next_step());
-            assert!(!run.status.success());
-        }
+        Self { is_good: run.status.success(), report: serde_json::from_str(&printed).unwrap() }
+    }
+
+    pub fn check(&self, id: &str) -> &serde_json::Value {
+        let mut checks = self.report["checks"].as_array().unwrap().iter();
+        checks.find(|check| check["id"] == id).unwrap_or_else(|| panic!("no check {id}: {}", self.report))
     }
 }

@@ -265,20 +265,25 @@ fn given(agent: &AgentStatus) -> Option<Reason> {
     Reason::of_agent(agent.reason.as_deref()?)
 }
 
+/// What an agent says that holds it up after its certificate, where the reason is one of this condition.
+fn held_up(agent: &AgentStatus, condition: ConditionType) -> Option<Told> {
+    let is_after =
+        matches!(agent.step, AgentStep::Failed | AgentStep::StartingKubelet | AgentStep::StartingControlPlane);
+    let reason = given(agent).filter(|reason| is_after && reason.conditions().contains(&condition))?;
+    Some(Told::no(reason, agent.message.as_deref().unwrap_or_default()))
+}
+
 /// What holds up a machine that has its certificate and has not registered its Node, as the machine says it.
 fn kubelet(observed: &Observed<'_>) -> Told {
     let waits = "the certificate is issued; the kubelet has not registered its Node yet";
     let waits = |more: String| Told::no(Reason::WaitingForNode, format!("{waits}{more}"));
     let Some(agent) = observed.agent() else { return waits(String::new()) };
-    let message = agent.message.as_deref().unwrap_or_default();
+    if let Some(told) = held_up(agent, ConditionType::NodeRegistered) {
+        return told;
+    }
     match (given(agent), agent.step) {
-        (Some(reason), AgentStep::Failed | AgentStep::StartingKubelet | AgentStep::StartingControlPlane)
-            if reason.conditions().contains(&ConditionType::NodeRegistered) =>
-        {
-            Told::no(reason, message)
-        }
         (None, AgentStep::Failed) if agent.checks.iter().all(|check| check.result != CheckResult::Failed) => {
-            Told::no(Reason::AgentFailed, message)
+            Told::no(Reason::AgentFailed, agent.message.as_deref().unwrap_or_default())
         }
         // Its kubelet speaks to the machine's own API server, and so waits for it.
         (_, AgentStep::StartingControlPlane | AgentStep::Failed) if observed.is_control_plane() => {
@@ -308,14 +313,10 @@ fn control_plane(observed: &Observed<'_>) -> Told {
             "the Node is registered, and the machine has not said yet that its control plane works",
         );
     };
-    let is_told = |reason: &Reason| reason.conditions().contains(&ConditionType::Ready);
-    match (given(agent).filter(is_told), agent.step) {
-        (Some(reason), AgentStep::Failed | AgentStep::StartingKubelet | AgentStep::StartingControlPlane) => {
-            Told::no(reason, agent.message.as_deref().unwrap_or_default())
-        }
-        (None, AgentStep::Failed) => Told::no(Reason::AgentFailed, agent.message.as_deref().unwrap_or_default()),
+    held_up(agent, ConditionType::Ready).unwrap_or_else(|| match agent.step {
+        AgentStep::Failed => Told::no(Reason::AgentFailed, agent.message.as_deref().unwrap_or_default()),
         _ => Told::no(Reason::Joining, format!("the Node is registered; {}", place(agent))),
-    }
+    })
 }
 
 /// What is to be said of the addresses with which a Node has registered.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use join_crds::spec::NodeJoinRequest;
 use join_crds::vocabulary::MANAGER_CERTIFICATES;
 use join_trust::policy::Finding;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
@@ -17,24 +18,38 @@ use crate::plan::APPROVAL_REASON;
 /// Writes decisions.
 pub struct Certificates {
     api: Api<CertificateSigningRequest>,
+    requests: Api<NodeJoinRequest>,
 }
 
 impl Certificates {
     /// Writes with this client.
     pub fn new(client: Client) -> Self {
-        Self { api: Api::all(client) }
+        Self { api: Api::all(client.clone()), requests: Api::all(client) }
     }
 
-    /// Approves a request, if it is still the object that was decided. The approval names for which NodeJoinRequest it
-    /// is and which key (a pin) it certifies: `docs/audit.md` reads both.
+    /// Approves a certificate request, if it is still the object that was decided, and if the NodeJoinRequest still asks for
+    /// what it was decided for. The approval names that and which key (a pin) it certifies: `docs/audit.md` reads both.
+    ///
+    /// What the watches tell comes late at times, and of two watches one comes later than the other. An approval cannot be
+    /// taken back, so that the API server itself is asked right before it: whoever has deleted or changed a request can be
+    /// sure that nothing is approved by what it was.
     pub async fn approve(
         &self,
         csr: &CsrEntry,
-        request: &str,
+        request: &NodeJoinRequest,
         key: &str,
         table: &Shared<CsrEntry>,
     ) -> Result<(), ActError> {
-        let message = format!("every rule of the join policy holds for NodeJoinRequest {request}, key {key}");
+        let name = request.node_name();
+        let seen = self.requests.get_opt(name).await;
+        let seen = seen.map_err(ActError::api("read", format!("NodeJoinRequest {name}")))?;
+        if let Some(change) = change_since(request, seen.as_ref()) {
+            return Err(ActError::Outdated { request: name.to_owned(), change });
+        }
+        let message = format!(
+            "every rule of the join policy holds for NodeJoinRequest {name} (UID {}), key {key}",
+            request.uid()
+        );
         self.write("approve", csr, condition("Approved", APPROVAL_REASON, &message), table).await
     }
 
@@ -69,6 +84,18 @@ impl Certificates {
     }
 }
 
+/// What has become of a request since something was decided for it; none if it asks for the same.
+fn change_since(decided: &NodeJoinRequest, seen: Option<&NodeJoinRequest>) -> Option<&'static str> {
+    let Some(seen) = seen else { return Some("it was deleted") };
+    if seen.uid() != decided.uid() {
+        return Some("it was deleted, and another one was made under its name");
+    }
+    if seen.metadata.deletion_timestamp.is_some() && decided.metadata.deletion_timestamp.is_none() {
+        return Some("it is being deleted");
+    }
+    (seen.metadata.generation != decided.metadata.generation).then_some("its spec was changed")
+}
+
 fn condition(kind: &str, reason: &str, message: &str) -> Value {
     json!({
         "type": kind,
@@ -77,3 +104,7 @@ fn condition(kind: &str, reason: &str, message: &str) -> Value {
         "message": join_crds::conditions::clean_message(message),
     })
 }
+
+#[cfg(test)]
+#[path = "certificates_tests.rs"]
+mod tests;

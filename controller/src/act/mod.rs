@@ -41,6 +41,14 @@ pub enum ActError {
         /// What is missing.
         missing: &'static str,
     },
+    /// A request is not what it was when a step was planned for it; the next visit plans anew.
+    #[error("nothing is approved for NodeJoinRequest {request} as it was: {change}")]
+    Outdated {
+        /// The request.
+        request: String,
+        /// What became of it.
+        change: &'static str,
+    },
     /// A token.
     #[error("cannot make the bootstrap token: {0}")]
     Token(#[from] TokenError),
@@ -75,8 +83,13 @@ impl ActError {
 
     /// Whether somebody else changed the object meanwhile: the next visit sees what he did.
     pub fn is_race(&self) -> bool {
-        let Self::Api { source, .. } = self else { return false };
-        matches!(&**source, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists())
+        match self {
+            Self::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists())
+            }
+            Self::Outdated { .. } => true,
+            _ => false,
+        }
     }
 }
 

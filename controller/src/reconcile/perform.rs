@@ -364,9 +364,8 @@ impl<'a> Visit<'a> {
     }
 
     async fn approve(&self, csr: &CsrEntry, public_key: &str) -> Result<(), ActError> {
-        let whose = format!("{} (UID {})", self.node_name, self.request.uid());
         decisions::begin(self.request, csr, Verdict::Approve, self.context);
-        self.context.certificates.approve(csr, &whose, public_key, self.table(csr)).await?;
+        self.context.certificates.approve(csr, self.request, public_key, self.table(csr)).await?;
         decisions::made(self.request, csr, self.context).await;
         Ok(())
     }

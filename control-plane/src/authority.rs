@@ -10,7 +10,9 @@ use rcgen::{CertificateParams, CustomExtension, IsCa, Issuer, KeyPair, PublicKey
 use ring::rand::{SecureRandom, SystemRandom};
 use sec1::{EcParameters, EcPrivateKey};
 use time::OffsetDateTime;
+use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::X509Name;
 use zeroize::Zeroize;
 
 use crate::certificates::CertificateError;
@@ -73,6 +75,11 @@ impl Authority {
         if !parsed.is_ca() {
             return Err(wrong("holds a certificate that may sign no others, expected an authority's"));
         }
+        if !can_be_repeated(parsed.subject()) {
+            return Err(wrong(
+                "has a subject that join-agent cannot repeat as issuer, expected one attribute of a known type in each part",
+            ));
+        }
         let key = read_key(key)?;
         if parsed.public_key().subject_public_key.data.as_ref() != key.pair().der_bytes() {
             return Err(wrong("has another public key than the private key that was uploaded with it"));
@@ -122,6 +129,25 @@ impl Authority {
             return Err("its subject has an attribute more than once, which join-agent cannot repeat as issuer");
         }
         signed.verify_signature(Some(authority.public_key())).map_err(|_| "the signature that was made does not verify")
+    }
+}
+
+/// Whether rcgen can write this name again: it ends the program at a part without attributes, or at a type that it cannot
+/// write.
+fn can_be_repeated(name: &X509Name<'_>) -> bool {
+    name.iter().all(|part| {
+        let mut attributes = part.iter();
+        attributes.next().is_some_and(|one| is_writable(one.attr_type())) && attributes.next().is_none()
+    })
+}
+
+/// X.660: the first number of a type is 0, 1 or 2, and the second is below 40 unless the first is 2.
+fn is_writable(kind: &Oid<'_>) -> bool {
+    let mut numbers = kind.iter().into_iter().flatten();
+    match (numbers.next(), numbers.next()) {
+        (Some(0 | 1), Some(second)) => second < 40,
+        (Some(2), Some(_)) => true,
+        _ => false,
     }
 }
 

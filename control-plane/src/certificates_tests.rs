@@ -141,3 +141,23 @@ fn no_key_is_in_what_is_printed() {
     let printed = format!("{made:?}");
     assert!(!printed.contains("BEGIN") && !printed.contains("LS0t") && !printed.contains("45, 45"), "{printed}");
 }
+
+/// A fuzzer that starts from files which the first check refuses explores nothing: with `good-*` certificates are made, with
+/// others not.
+#[test]
+fn seeds_of_the_fuzz_target() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/shared_certificates");
+    let mut good = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let content = std::fs::read(&path).unwrap();
+        // What is no text is the inside of a certificate, as the target has it.
+        let text = String::from_utf8(content).or_else(|der| certificate_pem(der.as_bytes())).unwrap();
+        let is_key = text.contains("PRIVATE KEY-----");
+        let made = if is_key { make(EC, &text) } else { make(&text, EC_SEC1) };
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(made.is_ok(), name.starts_with("good-"), "{name}: {:?}", made.err());
+        good += usize::from(made.is_ok());
+    }
+    assert!(good > 0, "no seed is accepted");
+}

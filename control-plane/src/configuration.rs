@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use join_trust::endpoint::Endpoint;
 use join_trust::yaml::{Document, YamlError};
 use k8s_openapi::api::core::v1::EnvVar;
@@ -337,26 +336,6 @@ fn check_gates(gates: &BTreeMap<String, bool>) -> Result<(), ConfigurationError>
         return Err(ConfigurationError::FeatureGate { gate: ROOTLESS });
     }
     Ok(())
-}
-
-/// The first address of the first network of Services: the API server's own (`GetAPIServerVirtualIP`).
-fn service_address(subnets: &str) -> Result<IpAddr, ConfigurationError> {
-    const FIELD: &str = "networking.serviceSubnet";
-    let wrong = |reason: String| ConfigurationError::Field { field: FIELD, reason };
-    let parse = |text: &str| {
-        text.trim()
-            .parse::<IpNet>()
-            .map_err(|_| wrong(format!("{text:?} is no network, expected one like 10.96.0.0/12")))
-    };
-    let networks = subnets.split(',').map(parse).collect::<Result<Vec<_>, _>>()?;
-    let first = networks.first().copied();
-    first
-        .filter(|network| network.prefix_len() < network.max_prefix_len())
-        .and_then(|network| match network.network() {
-            IpAddr::V4(base) => u32::from(base).checked_add(1).map(|next| IpAddr::V4(next.into())),
-            IpAddr::V6(base) => u128::from(base).checked_add(1).map(|next| IpAddr::V6(next.into())),
-        })
-        .ok_or_else(|| wrong(format!("{subnets:?} has no room for an address of the API server")))
 }
 
 #[cfg(test)]

@@ -9,29 +9,7 @@ fn parse(text: &str) -> Result<ClusterConfiguration, ConfigurationError> {
 }
 
 /// What kubeadm 1.37.2 writes after an init with nothing but a controlPlaneEndpoint, put together from its defaults.
-const UPLOADED: &str = "\
-apiServer: {}
-apiVersion: kubeadm.k8s.io/v1beta4
-caCertificateValidityPeriod: 87600h0m0s
-certificateValidityPeriod: 8760h0m0s
-certificatesDir: /etc/kubernetes/pki
-clusterName: kubernetes
-controlPlaneEndpoint: cp.example.org:6443
-controllerManager: {}
-dns: {}
-encryptionAlgorithm: RSA-2048
-etcd:
-  local:
-    dataDir: /var/lib/etcd
-imageRepository: registry.k8s.io
-kind: ClusterConfiguration
-kubernetesVersion: v1.37.2
-networking:
-  dnsDomain: cluster.local
-  serviceSubnet: 10.96.0.0/12
-proxy: {}
-scheduler: {}
-";
+const UPLOADED: &str = include_str!("../../fuzz/seeds/cluster_configuration/good-uploaded.yaml");
 
 #[test]
 fn what_kubeadm_uploads_is_what_it_takes_as_defaults() {
@@ -147,4 +125,19 @@ fn another_document_is_no_cluster_configuration() {
     assert!(matches!(ClusterConfiguration::parse(&two), Err(ConfigurationError::Kind { .. })));
     let long = format!("{HEAD}{SMALLEST}#{}", "x".repeat(MAX_BYTES));
     assert!(matches!(ClusterConfiguration::parse(&long), Err(ConfigurationError::Size { .. })));
+}
+
+/// A fuzzer that starts from files which the first check refuses explores nothing: `good-*` are accepted, others not.
+#[test]
+fn seeds_of_the_fuzz_target() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/cluster_configuration");
+    let mut good = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let read = ClusterConfiguration::parse(&std::fs::read_to_string(&path).unwrap());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(read.is_ok(), name.starts_with("good-"), "{name}: {read:?}");
+        good += usize::from(read.is_ok());
+    }
+    assert!(good > 0, "no seed is accepted");
 }

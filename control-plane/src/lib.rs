@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`configuration`] | `apis/kubeadm`: the ClusterConfiguration in ConfigMap kube-system/kubeadm-config |
 //! | [`shared`] | `phases/copycerts`: the authorities in Secret kube-system/kubeadm-certs |
+//! | [`service_network`] | `constants`: the addresses of Kubernetes' own Services |
 //! | [`manifests`] | `phases/controlplane`, `phases/etcd`, `util/staticpod`: the static pods |
 //! | [`certificates`] | `phases/certs`, `util/pkiutil` |
 //! | [`kubeconfigs`] | `phases/kubeconfig` |
@@ -25,6 +26,7 @@ pub mod kubeconfigs;
 pub mod manifests;
 mod member;
 mod pem;
+pub mod service_network;
 pub mod shared;
 mod version;
 

@@ -11,8 +11,9 @@ use k8s_openapi::api::core::v1::EnvVar;
 use super::raw::{RawArgument, RawCluster, RawComponent, RawEnv, RawEtcd, RawExternalEtcd, RawLocalEtcd, RawMount};
 use super::{
     Argument, ClusterConfiguration, Component, ConfigurationError, ControlPlaneEndpoint, Etcd, ExternalEtcd,
-    HostPathMount, KeyAlgorithm, LocalEtcd, Merge, Networking, Version, check_gates, service_address,
+    HostPathMount, KeyAlgorithm, LocalEtcd, Merge, Networking, Version, check_gates,
 };
+use crate::service_network;
 use crate::version::{KubernetesVersion, Minor};
 
 /// 365 days (`CertificateValidityPeriod`).
@@ -52,7 +53,8 @@ pub(super) fn build(raw: RawCluster, version: Version) -> Result<ClusterConfigur
         image_repository: or(raw.image_repository, "registry.k8s.io"),
         certificates_dir: folder("certificatesDir", or(raw.certificates_dir, "/etc/kubernetes/pki"))?,
         networking: Networking {
-            service_address: service_address(&service_subnet)?,
+            service_address: service_network::address(&service_subnet, service_network::API_SERVER)
+                .map_err(|error| wrong("networking.serviceSubnet", error.to_string()))?,
             service_subnet,
             pod_subnet: networking.pod_subnet.unwrap_or_default(),
             dns_domain: or(networking.dns_domain, "cluster.local"),

@@ -3,6 +3,7 @@
 
 use join_crds::{KubeletArg, NodeRegistration, Taint, TaintEffect};
 use join_trust::kubeconfig::{DiscoveryFile, Material};
+use rstest::rstest;
 
 use super::*;
 
@@ -120,8 +121,38 @@ fn what_kubeadm_did_not_write_is_refused_with_the_map_named() {
         let error = kubelet_config(text, &cluster, "unix:///x", false).unwrap_err().to_string();
         assert!(error.contains("kube-system/kubelet-config"), "{error}");
     }
-    let error = ClusterConfiguration::parse("apiVersion: kubeadm.k8s.io/v1beta3\nkubernetesVersion: v1").unwrap_err();
+    let error = ClusterConfiguration::parse("apiVersion: kubeadm.k8s.io/v1beta2\nkubernetesVersion: v1").unwrap_err();
     assert!(error.to_string().contains("v1beta4"), "{error}");
+}
+
+#[rstest]
+#[case::beta3("kubeadm.k8s.io/v1beta3", "networking: {dnsDomain: edge.local}", "clusterDomain: edge.local\n")]
+#[case::v1("kubeadm.k8s.io/v1", "networking: {dnsDomain: edge.local}", "clusterDomain: edge.local\n")]
+#[case::empty_domain("kubeadm.k8s.io/v1beta4", "networking: {dnsDomain: ''}", "clusterDomain: cluster.local\n")]
+#[case::empty_folder("kubeadm.k8s.io/v1beta4", "certificatesDir: ''", "    clientCAFile: /etc/kubernetes/pki/ca.crt\n")]
+#[case::slash(
+    "kubeadm.k8s.io/v1beta4",
+    "certificatesDir: /etc/kubernetes/keys/",
+    "clientCAFile: /etc/kubernetes/keys/ca.crt\n"
+)]
+#[case::nothing("kubeadm.k8s.io/v1beta4", "networking:\ncertificatesDir:", "clusterDNS:\n- 10.96.0.10\n")]
+#[case::empty_network("kubeadm.k8s.io/v1beta4", "networking: {serviceSubnet: ''}", "clusterDNS:\n- 10.96.0.10\n")]
+#[case::host_bits("kubeadm.k8s.io/v1beta4", "networking: {serviceSubnet: 10.32.0.7/24}", "clusterDNS:\n- 10.32.0.10\n")]
+#[case::small(
+    "kubeadm.k8s.io/v1beta4",
+    "networking: {serviceSubnet: 255.255.255.248/29}",
+    "clusterDNS:\n- 10.96.0.10\n"
+)]
+fn defaults_are_kubeadms_where_the_cluster_says_nothing_or_something_odd(
+    #[case] version: &str,
+    #[case] fields: &str,
+    #[case] expected: &str,
+) {
+    let text = format!("apiVersion: {version}\nkubernetesVersion: v1.36.2\n{fields}\n");
+    let cluster = ClusterConfiguration::parse(&text).unwrap();
+    let rendered =
+        kubelet_config("apiVersion: kubelet.config.k8s.io/v1beta1\n", &cluster, "unix:///run/x.sock", false).unwrap();
+    assert!(rendered.contains(expected), "{expected:?} is not in:\n{rendered}");
 }
 
 #[test]
@@ -146,4 +177,22 @@ fn the_kubelet_is_asked_where_it_listens() {
     ] {
         assert_eq!(healthz_url(text).as_deref(), expected, "{text}");
     }
+}
+
+/// A fuzzer that starts from files which the first check refuses explores nothing: `good-*` are accepted, others not.
+#[test]
+fn seeds_of_the_fuzz_target() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    let cluster = std::fs::read_to_string(seeds.join("cluster_configuration/good-uploaded.yaml")).unwrap();
+    let cluster = ClusterConfiguration::parse(&cluster).unwrap();
+    let mut good = 0;
+    for entry in std::fs::read_dir(seeds.join("kubelet_configuration")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let rendered = kubelet_config(&text, &cluster, "unix:///run/containerd/containerd.sock", false);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(rendered.is_ok(), name.starts_with("good-"), "{name}: {rendered:?}");
+        good += usize::from(rendered.is_ok());
+    }
+    assert!(good > 0, "no seed is accepted");
 }

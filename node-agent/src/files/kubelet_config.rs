@@ -1,7 +1,9 @@
 //! `/var/lib/kubelet/config.yaml`: the cluster's kubelet configuration, with kubeadm's defaults and this machine's
 //! container runtime.
 
+use join_control_plane::service_network;
 use join_trust::go_yaml::{self, WriteError};
+use join_trust::yaml::present;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -30,31 +32,26 @@ fn kubelet_map(reason: String) -> Error {
     Error::ConfigMap { map: "kubelet-config", reason }
 }
 
-/// What a joining worker reads of kubeadm's ClusterConfiguration.
+/// The versions of kubeadm's ClusterConfiguration, in all of which what a worker reads is the same: v1beta3 is there before
+/// Kubernetes 1.37, v1 is an experiment of 1.37.
+const CLUSTER_VERSIONS: [&str; 3] = ["kubeadm.k8s.io/v1beta4", "kubeadm.k8s.io/v1beta3", "kubeadm.k8s.io/v1"];
+
+/// What a joining worker reads of kubeadm's ClusterConfiguration. An empty text counts as absent.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterConfiguration {
     api_version: String,
     kubernetes_version: String,
-    #[serde(default = "default_certificates_dir")]
-    certificates_dir: String,
-    #[serde(default)]
-    networking: Networking,
+    certificates_dir: Option<String>,
+    networking: Option<Networking>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Networking {
-    #[serde(default)]
     dns_domain: Option<String>,
-    #[serde(default)]
     service_subnet: Option<String>,
-    #[serde(default)]
     pod_subnet: Option<String>,
-}
-
-fn default_certificates_dir() -> String {
-    "/etc/kubernetes/pki".to_owned()
 }
 
 impl ClusterConfiguration {
@@ -65,23 +62,43 @@ impl ClusterConfiguration {
             return Err(wrong(format!("has {} bytes, expected at most {MAX_BYTES}", text.len())));
         }
         let parsed: Self = serde_saphyr::from_str(text).map_err(|failure| wrong(failure.to_string()))?;
-        if parsed.api_version != "kubeadm.k8s.io/v1beta4" {
-            let reason = format!("has apiVersion {}, expected kubeadm.k8s.io/v1beta4", parsed.api_version);
-            return Err(wrong(reason));
+        if !CLUSTER_VERSIONS.contains(&parsed.api_version.as_str()) {
+            let expected = CLUSTER_VERSIONS.join(", ");
+            return Err(wrong(format!("has apiVersion {:?}, expected one of {expected}", parsed.api_version)));
         }
         Ok(parsed)
     }
 
     /// The networks of Services and pods, as far as they are configured and understood.
     pub fn networks(&self) -> Vec<ipnet::IpNet> {
-        let given = [&self.networking.service_subnet, &self.networking.pod_subnet];
-        let given = given.into_iter().flatten().flat_map(|networks| networks.split(','));
+        let given = self.networking.iter().flat_map(|networking| [&networking.service_subnet, &networking.pod_subnet]);
+        let given = given.flatten().flat_map(|networks| networks.split(','));
         given.filter_map(|network| network.trim().parse().ok()).collect()
     }
 
     /// The version of the control plane, for example `v1.37.2`.
     pub fn kubernetes_version(&self) -> &str {
         &self.kubernetes_version
+    }
+
+    /// The domain of Services.
+    fn dns_domain(&self) -> &str {
+        let given = self.networking.as_ref().and_then(|networking| networking.dns_domain.as_deref());
+        present(given).unwrap_or("cluster.local")
+    }
+
+    /// The address of the cluster's DNS. Where the network of Services has none, kubeadm takes that of its default network,
+    /// without a word.
+    fn dns_address(&self) -> String {
+        let given = self.networking.as_ref().and_then(|networking| networking.service_subnet.as_deref());
+        let address = service_network::address(present(given).unwrap_or("10.96.0.0/12"), service_network::DNS);
+        address.map_or_else(|_| "10.96.0.10".to_owned(), |address| address.to_string())
+    }
+
+    /// The path of the authority's certificate on the machine.
+    fn client_ca_file(&self) -> String {
+        let folder = present(self.certificates_dir.as_deref()).unwrap_or("/etc/kubernetes/pki");
+        format!("{}/ca.crt", folder.trim_end_matches('/'))
     }
 }
 
@@ -137,15 +154,12 @@ pub fn healthz_url(config_yaml: &str) -> Option<String> {
 /// kubeadm's own defaults (kubeadm `componentconfigs/kubelet.go`).
 fn apply_defaults(fields: &mut Map<String, Value>, cluster: &ClusterConfiguration) {
     set_if_empty(fields, "staticPodPath", json!("/etc/kubernetes/manifests"));
-    let domain = cluster.networking.dns_domain.as_deref().unwrap_or("cluster.local");
-    set_if_empty(fields, "clusterDomain", json!(domain));
-    let subnet = cluster.networking.service_subnet.as_deref().unwrap_or("10.96.0.0/12");
-    set_if_empty(fields, "clusterDNS", json!([dns_address(subnet)]));
+    set_if_empty(fields, "clusterDomain", json!(cluster.dns_domain()));
+    set_if_empty(fields, "clusterDNS", json!([cluster.dns_address()]));
     set_if_empty(fields, "healthzBindAddress", json!("127.0.0.1"));
     set_if_empty(fields, "healthzPort", json!(10248));
     set_if_empty(fields, "cgroupDriver", json!("systemd"));
-    let ca = format!("{}/ca.crt", cluster.certificates_dir);
-    set_inside(fields, &["authentication", "x509", "clientCAFile"], json!(ca));
+    set_inside(fields, &["authentication", "x509", "clientCAFile"], json!(cluster.client_ca_file()));
     set_inside(fields, &["authentication", "anonymous", "enabled"], json!(false));
     set_inside(fields, &["authentication", "webhook", "enabled"], json!(true));
     set_inside(fields, &["authorization", "mode"], json!("Webhook"));
@@ -175,16 +189,5 @@ fn set_if_empty(fields: &mut Map<String, Value>, name: &str, default: Value) {
     };
     if is_empty {
         fields.insert(name.to_owned(), default);
-    }
-}
-
-/// The tenth address of the first Service network, which is the cluster's DNS by convention.
-fn dns_address(subnets: &str) -> String {
-    let first = subnets.split(',').next().unwrap_or_default();
-    let network = first.split('/').next().and_then(|address| address.parse::<std::net::IpAddr>().ok());
-    match network {
-        Some(std::net::IpAddr::V4(network)) => std::net::Ipv4Addr::from_bits(network.to_bits() + 10).to_string(),
-        Some(std::net::IpAddr::V6(network)) => std::net::Ipv6Addr::from_bits(network.to_bits() + 10).to_string(),
-        None => "10.96.0.10".to_owned(),
     }
 }

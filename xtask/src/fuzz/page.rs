@@ -18,8 +18,6 @@ const WITHOUT_TARGET: &str = "\
 
 Read as well, and without a target of their own:
 
-- kubeadm's `ClusterConfiguration` and the kubelet's configuration, from the ConfigMaps `kubeadm-config` and `kubelet-config`, which the agent reads with its request's token;
-- the shared certificates of a control plane, from the Secret `kubeadm-certs`: their decryption, and the PEM inside;
 - the certificate that the kubelet is issued, which the agent compares with what it asked for;
 - answers of etcd and of the container runtime (protobuf), and of the API server (JSON), as far as they are not named above;
 - the agent's own files: its journal, its keys and its membership, which root alone can write.
@@ -41,8 +39,8 @@ fn page(record: &Record) -> anyhow::Result<String> {
          `cargo xtask fuzz` goes on where the runs before it ended, until each target has had ten million inputs; what \
          every run has reached stands in `fuzz/record.json`, from which this page is written. The runs were made \
          between {first} and {last}. A finding is a panic, a broken assertion, more than {MEMORY_LIMIT} MiB of \
-         memory, or an input that takes more than {TIMEOUT} seconds. The memory is that of the whole process, with \
-         libFuzzer's own corpus.\n\n\
+         memory, or an input that takes more than {TIMEOUT} seconds; it is mended, and its input is a seed from then on. \
+         The memory is that of the whole process, with libFuzzer's own corpus.\n\n\
          | target | input | executions | runs | of the newest build | per second | peak memory | findings |\n\
          |---|---|--:|--:|--:|--:|--:|--:|\n",
     );
@@ -51,7 +49,7 @@ fn page(record: &Record) -> anyhow::Result<String> {
         let sum = |value: fn(&Run) -> u64| -> u64 { runs.iter().map(value).sum() };
         let (executions, seconds) = (sum(|run| run.executions), sum(|run| run.seconds));
         let newest = runs.last().map(|run| run.built_from.as_str()).unwrap_or_default();
-        let of_newest: u64 = runs.iter().filter(|run| run.built_from == newest).map(|run| run.executions).sum();
+        let of_newest = record.executions_of_build(name, newest);
         let memory = runs.iter().map(|run| run.peak_memory).max().unwrap_or_default();
         let findings: usize = runs.iter().map(|run| run.findings).sum();
         writeln!(

@@ -59,6 +59,11 @@ impl Record {
     pub fn executions(&self, target: &str) -> u64 {
         self.runs(target).iter().map(|run| run.executions).sum()
     }
+
+    /// How many inputs a target has had that was built from these sources.
+    pub fn executions_of_build(&self, target: &str, built_from: &str) -> u64 {
+        self.runs(target).iter().filter(|run| run.built_from == built_from).map(|run| run.executions).sum()
+    }
 }
 
 fn path() -> PathBuf {
@@ -107,6 +112,8 @@ mod tests {
         }
         assert_eq!(record.executions("token"), 12);
         assert_eq!(record.executions("jws"), 0);
+        record.add("token", Run { executions: 3, built_from: "newer".to_owned(), ..Run::default() });
+        assert_eq!((record.executions("token"), record.executions_of_build("token", "newer")), (15, 3));
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }

@@ -15,6 +15,7 @@ use kube::api::{ObjectMeta, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::new_token::once_known;
 use crate::connection::{CallError, call, explain};
 
 /// How long approval and signature may take. The controller says in the request why it waits.
@@ -146,14 +147,16 @@ async fn request(
         status: None,
     };
     let tried = format!("creating certificate request {name}");
-    let created = call(&tried, async {
-        match api.create(&PostParams::default(), &object).await {
-            Ok(created) => Ok(Some(created)),
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
-            Err(error) => Err(error),
-        }
-    });
-    if let Some(created) = created.await? {
+    let create = || {
+        call(&tried, async {
+            match api.create(&PostParams::default(), &object).await {
+                Ok(created) => Ok(Some(created)),
+                Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    };
+    if let Some(created) = once_known(create, |error| error.reason).await? {
         return Ok(created);
     }
     let found = call(&format!("reading certificate request {name}"), api.get(name)).await?;

@@ -5,6 +5,7 @@
 //! [`crate::files::KUBELET_CONF`] is written last.
 
 mod certificate;
+mod new_token;
 mod write;
 
 use std::cell::RefCell;
@@ -25,6 +26,7 @@ use kube::{Api, Client};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use self::new_token::{DOUBT, once_known};
 use crate::atomic_file::{self, is_full};
 use crate::checks::catalogue::CLOCK_SKEW;
 use crate::checks::{self, Authorities, Expected, KubeletSettings, Place, beforehand};
@@ -43,8 +45,6 @@ use crate::report::Reporter;
 /// How long discovery with the request's own token is tried: its signature is in cluster-info before it is sealed, but
 /// kube-controller-manager's signer may take it out for a moment.
 const DISCOVERY_TRIES: usize = 12;
-/// How long a token that is not accepted is not told of.
-const DOUBT: Duration = Duration::from_secs(5);
 /// How often it is looked why there is no certificate yet.
 const LOOK_WHY: Duration = Duration::from_secs(1);
 
@@ -271,8 +271,8 @@ async fn ask(
     let (mut facts, cluster, configuration, free, systemd_resolved, kubelet_unit) = tokio::join!(
         looking,
         confirm(sealed, credentials, machine.status),
-        cluster_configuration(client),
-        name_is_free(client, machine.node_name),
+        once_known(|| cluster_configuration(client), Error::reason),
+        once_known(|| name_is_free(client, machine.node_name), Error::reason),
         machine.systemd.is_active("systemd-resolved.service"),
         machine.systemd.state(kubelet::UNIT),
     );

@@ -10,9 +10,9 @@ use rcgen::{CertificateParams, CustomExtension, IsCa, Issuer, KeyPair, PublicKey
 use ring::rand::{SecureRandom, SystemRandom};
 use sec1::{EcParameters, EcPrivateKey};
 use time::OffsetDateTime;
-use x509_parser::oid_registry::Oid;
+use x509_parser::asn1_rs::Tag;
 use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 use zeroize::Zeroize;
 
 use crate::certificates::CertificateError;
@@ -77,7 +77,8 @@ impl Authority {
         }
         if !can_be_repeated(parsed.subject()) {
             return Err(wrong(
-                "has a subject that join-agent cannot repeat as issuer, expected one attribute of a known type in each part",
+                "has a subject that join-agent cannot repeat as issuer, expected in each part one attribute of a known type, and \
+                 no question mark in a PrintableString",
             ));
         }
         let key = read_key(key)?;
@@ -132,18 +133,22 @@ impl Authority {
     }
 }
 
-/// Whether rcgen can write this name again: it ends the program at a part without attributes, or at a type that it cannot
-/// write.
+/// Whether rcgen can write this name again: it ends the program at a part without attributes, at a type that it cannot write,
+/// and at a question mark in a PrintableString, where X.680 allows one.
 fn can_be_repeated(name: &X509Name<'_>) -> bool {
     name.iter().all(|part| {
         let mut attributes = part.iter();
-        attributes.next().is_some_and(|one| is_writable(one.attr_type())) && attributes.next().is_none()
+        attributes.next().is_some_and(is_writable) && attributes.next().is_none()
     })
 }
 
 /// X.660: the first number of a type is 0, 1 or 2, and the second is below 40 unless the first is 2.
-fn is_writable(kind: &Oid<'_>) -> bool {
-    let mut numbers = kind.iter().into_iter().flatten();
+fn is_writable(attribute: &AttributeTypeAndValue<'_>) -> bool {
+    let value = attribute.attr_value();
+    if value.header.tag() == Tag::PrintableString && value.data.contains(&b'?') {
+        return false;
+    }
+    let mut numbers = attribute.attr_type().iter().into_iter().flatten();
     match (numbers.next(), numbers.next()) {
         (Some(0 | 1), Some(second)) => second < 40,
         (Some(2), Some(_)) => true,

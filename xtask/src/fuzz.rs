@@ -15,12 +15,13 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use join_e2e::bench::grouped;
 use join_e2e::progress::Step;
 use time::OffsetDateTime;
 
 use crate::build::repository;
 use crate::tools::CARGO_FUZZ;
-use page::{grouped, write_page};
+use page::write_page;
 use record::{Record, Run, digest_of_sources};
 
 /// The compiler that libFuzzer's instrumentation needs.

@@ -15,6 +15,7 @@ use super::audit::{Mark, Requests};
 use crate::kubeadm;
 use crate::lab::{Lab, Machine, command};
 use crate::operator::{Enrollment, Operator};
+use crate::process::kibibytes;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -195,13 +196,7 @@ impl<'a> Bench<'a> {
     /// A watch that is established before anything happens.
     async fn node_watch(&self, name: &str) -> anyhow::Result<NodeWatch> {
         let api: Api<Node> = Api::all(self.client.clone());
-        let mut events = watcher(api, by_name(name)).boxed();
-        while let Some(event) = events.try_next().await? {
-            if matches!(event, watcher::Event::InitDone) {
-                return Ok(events);
-            }
-        }
-        anyhow::bail!("the watch of nodes ended")
+        listed(watcher(api, by_name(name)).boxed()).await
     }
 
     /// What the agent says that it took, among the observations in its status.
@@ -217,7 +212,19 @@ impl<'a> Bench<'a> {
 /// The name of the agent's observation of its own time.
 const OWN_TIME: &str = "ownTime";
 
-type NodeWatch = futures::stream::BoxStream<'static, watcher::Result<watcher::Event<Node>>>;
+type NodeWatch = Events<Node>;
+
+pub(super) type Events<K> = futures::stream::BoxStream<'static, watcher::Result<watcher::Event<K>>>;
+
+/// A watch that has listed what there is.
+pub(super) async fn listed<K>(mut events: Events<K>) -> anyhow::Result<Events<K>> {
+    while let Some(event) = events.try_next().await? {
+        if matches!(event, watcher::Event::InitDone) {
+            return Ok(events);
+        }
+    }
+    anyhow::bail!("a watch ended before it had listed what there is")
+}
 
 struct OurTimes {
     credential: Duration,
@@ -229,7 +236,7 @@ fn by_name(name: &str) -> watcher::Config {
     watcher::Config::default().fields(&format!("metadata.name={name}"))
 }
 
-fn is_over(seen: &[Condition]) -> bool {
+pub(super) fn is_over(seen: &[Condition]) -> bool {
     conditions::is_true(seen, ConditionType::Ready)
         && conditions::reason(seen, ConditionType::CredentialIssued) == Some(Reason::TokenRemoved)
 }
@@ -252,7 +259,5 @@ async fn node_times(events: &mut NodeWatch, began: Instant) -> anyhow::Result<(D
 fn memory_of_agent(machine: &Machine<'_>, line: &str) -> anyhow::Result<u64> {
     let id = machine.run(&["systemctl", "show", "--property=MainPID", "--value", "join-agent.service"])?.stdout;
     let status = machine.run(&["cat", &format!("/proc/{}/status", id.trim())])?.stdout;
-    let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-    let value = value.and_then(|text| text.split_whitespace().next());
-    Ok(value.ok_or_else(|| anyhow::anyhow!("no {line} in the agent's status"))?.parse()?)
+    kibibytes(&status, line)
 }

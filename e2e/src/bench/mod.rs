@@ -6,6 +6,7 @@
 mod audit;
 mod measure;
 mod report;
+pub mod scale;
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use crate::operator::Operator;
 use crate::progress::Step;
 
 pub use measure::{Floor, KubeadmJoin, OurJoin};
-pub use report::Report;
+pub use report::{Report, grouped};
 
 /// Everything that one run measured.
 #[derive(Debug, Default)]

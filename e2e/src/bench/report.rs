@@ -47,12 +47,20 @@ fn seconds(values: impl IntoIterator<Item = Duration>) -> Spread {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts and KiB are far below 2^52")]
-fn number(value: u64) -> f64 {
+pub(super) fn number(value: u64) -> f64 {
     value as f64
 }
 
-fn count(value: usize) -> f64 {
+pub(super) fn count(value: usize) -> f64 {
     number(value as u64)
+}
+
+/// A number with its thousands apart.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    groups.join(",")
 }
 
 impl Report<'_> {
@@ -133,8 +141,7 @@ impl Report<'_> {
              before). Where the kubelet asks for a serving certificate, its decision takes up to three more writes, most of \
              them after that. kubeadm's are its own, without those of the kubelet, which requests its certificate \
              itself.\n\n\
-             Not measured: the controller's memory and processor time, with few requests or with thousands, and joins beside \
-             each other.\n",
+             [Scale](scale.md) has the controller's memory and processor time, and joins beside each other.\n",
         );
         page.push_str(&self.targets(ratio));
         page
@@ -214,6 +221,11 @@ mod tests {
         assert_eq!(spread([3.0, 1.0, 2.0]), Spread { least: 1.0, median: 2.0, most: 3.0 });
         assert_eq!(spread([4.0, 1.0, 2.0, 3.0]), Spread { least: 1.0, median: 2.5, most: 4.0 });
         assert!(spread([]).median.is_nan());
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        assert_eq!([0, 100, 1000, 131_072, 1_000_000].map(grouped), ["0", "100", "1,000", "131,072", "1,000,000"]);
     }
 
     #[test]

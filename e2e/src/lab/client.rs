@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::ConfigExt;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use secrecy::SecretString;
 
 use super::{Lab, layout, network};
 
@@ -30,6 +31,16 @@ impl Lab {
     /// A client with the rights that a kubeconfig file gives.
     pub async fn client_of(&self, path: PathBuf) -> Result<Client, Error> {
         let kubeconfig = read(&path)?;
+        self.build(path, kubeconfig).await
+    }
+
+    /// A client that authenticates with a token.
+    pub async fn client_with_token(&self, token: &str) -> Result<Client, Error> {
+        let path = self.layout.admin_kubeconfig();
+        let mut kubeconfig = read(&path)?;
+        for named in &mut kubeconfig.auth_infos {
+            named.auth_info = Some(AuthInfo { token: Some(SecretString::from(token)), ..AuthInfo::default() });
+        }
         self.build(path, kubeconfig).await
     }
 

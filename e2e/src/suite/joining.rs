@@ -135,9 +135,7 @@ impl Suite {
 
     /// A client that authenticates with a token.
     pub fn client_with_token(&self, token: &str) -> Result<Client, Failed> {
-        let file = tempfile::NamedTempFile::new()?;
-        self.lab.write_kubeconfig(file.path(), token)?;
-        Ok(self.block_on(self.lab.client_of(file.path().to_owned()))?)
+        Ok(self.block_on(self.lab.client_with_token(token))?)
     }
 
     /// Runs a future to its end.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use join_crds::{ConditionType, NodeJoinRequest, Reason, vocabulary};
 use join_e2e::lab::{command, wait_until};
+use join_e2e::process::Process;
 use join_e2e::suite::binaries;
 use join_e2e::suite::csr;
 use join_e2e::suite::joining::{CONTROLLER, PATIENCE, Suite};
@@ -343,8 +344,5 @@ async fn clear(client: Client) -> Result<(), Failed> {
 
 /// The controller's memory in KiB.
 fn resident(suite: &Suite) -> Result<u64, Failed> {
-    let process = suite.lab().process_id(CONTROLLER)?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+    Ok(Process::new(suite.lab().process_id(CONTROLLER)?).memory("VmRSS")?)
 }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use join_crds::{ConditionType, NodeJoinRequest, Reason, vocabulary};
 use join_e2e::lab::layout::{API_PORT, CONTROL_PLANE};
+use join_e2e::stub_machine;
 use join_e2e::suite::csr;
 use join_e2e::suite::joining::Suite;
-use join_trust::announcement;
 use join_trust::machine_key::MachineKey;
 use join_trust::names::NodeName;
 use join_trust::sealing::SealingKey;
@@ -22,7 +22,8 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-pub const CLIENT_USAGES: [&str; 2] = ["digital signature", "client auth"];
+pub use join_e2e::stub_machine::CLIENT_USAGES;
+
 pub const SERVING_USAGES: [&str; 2] = ["digital signature", "server auth"];
 
 /// A client that authenticates with a certificate.
@@ -179,10 +180,7 @@ pub fn announcement_of(
     key: &MachineKey,
     addresses: &[IpAddr],
 ) -> Result<CertificateSigningRequest, Failed> {
-    let sealing = SealingKey::generate()?;
-    let request = announcement::build(key, &sealing.public(), &NodeName::parse(name)?, addresses)?;
-    let object_name = vocabulary::announcement_name(name, &key.pin().to_string());
-    Ok(csr(&object_name, vocabulary::SIGNER_MACHINE, &announcement::USAGES, request.into_bytes()))
+    Ok(stub_machine::announcement_of(name, key, &SealingKey::generate()?, addresses)?)
 }
 
 /// How a machine that is nothing but a key is told its token.

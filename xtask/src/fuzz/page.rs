@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use anyhow::Context;
+use join_e2e::bench::grouped;
 
 use super::record::{Record, Run};
 use super::{MEMORY_LIMIT, TARGETS, TIMEOUT, files};
@@ -98,14 +99,6 @@ fn about(name: &str) -> anyhow::Result<String> {
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//! ")).collect();
     Ok(lines.join(" ").trim_end_matches('.').to_owned())
-}
-
-/// A number with its thousands apart.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
-    groups.join(",")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use join_crds::{NodeJoinRequest, vocabulary};
 use join_trust::announcement;
 use join_trust::credentials::JoinCredentials;
@@ -11,11 +12,30 @@ use join_trust::names::NodeName;
 use join_trust::sealing::{self, Binding, SealedEnvelope, SealingKey};
 use join_trust::token::BootstrapToken;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::api::PostParams;
+use kube::{Api, Client};
 
 use crate::suite::csr;
 
 /// The usages of a kubelet's client certificate whose key is ECDSA.
 pub const CLIENT_USAGES: [&str; 2] = ["digital signature", "client auth"];
+
+/// How many calls of all machines are under way at a time.
+pub const AT_ONCE: usize = 32;
+
+/// Announces machines, with the token that they were enrolled with.
+pub async fn announce(enrolled: &Client, machines: &[StubMachine]) -> anyhow::Result<()> {
+    let api: Api<CertificateSigningRequest> = Api::all(enrolled.clone());
+    let announcements: Vec<_> = machines.iter().map(StubMachine::announcement).collect::<anyhow::Result<_>>()?;
+    let announced = stream::iter(announcements).map(|object| {
+        let api = api.clone();
+        async move {
+            api.create(&PostParams::default(), &object).await?;
+            anyhow::Ok(())
+        }
+    });
+    announced.buffer_unordered(AT_ONCE).try_collect().await
+}
 
 /// The announcement of a machine.
 pub fn announcement_of(

@@ -1,12 +1,12 @@
 //! A thief of the enrollment file.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use join_crds::{ConditionType, NodeJoinRequest, Reason, vocabulary};
 use join_e2e::lab::{command, wait_until};
 use join_e2e::process::Process;
+use join_e2e::stub_machine::{self, StubMachine};
 use join_e2e::suite::binaries;
 use join_e2e::suite::csr;
 use join_e2e::suite::joining::{CONTROLLER, PATIENCE, Suite};
@@ -19,7 +19,7 @@ use kube::{Api, Client};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use super::thief::{CLIENT_USAGES, Delivery, Forged, announce, announcement_of, ask, events, invite, node};
+use super::thief::{CLIENT_USAGES, Delivery, Forged, announce, ask, events, invite, node};
 
 /// Verbs that mean something to RBAC; the last ones only for some resources, and denied for all others anyway.
 const VERBS: [&str; 13] = [
@@ -272,8 +272,6 @@ fn njr(suite: &Suite, arguments: &[&str]) -> Result<command::Printed, Failed> {
 
 /// Announcements of a flood unless JOIN_E2E_FLOOD says how many.
 const FLOOD: usize = 500;
-/// How many the thief sends at a time.
-const AT_ONCE: usize = 32;
 
 /// A flood of announcements with names and keys that mean nothing: another machine joins meanwhile, the controller does
 /// not grow beyond twice its size, and the administrator sees the flood and with which token it came.
@@ -321,17 +319,9 @@ pub fn a_flood_of_announcements_stops_nobody(suite: &Suite) -> Result<(), Failed
 }
 
 async fn flood(client: Client, number: usize) -> Result<(), Failed> {
-    let api: Api<CertificateSigningRequest> = Api::all(client);
-    let announcements = stream::iter(0..number).map(|number| {
-        let api = api.clone();
-        async move {
-            let address: IpAddr = [192, 0, 2, 1].into();
-            let object = announcement_of(&format!("flood-{number}"), &MachineKey::generate()?, &[address])?;
-            api.create(&PostParams::default(), &object).await?;
-            Ok::<_, Failed>(())
-        }
-    });
-    announcements.buffer_unordered(AT_ONCE).try_collect().await
+    let machines = (0..number).map(|number| StubMachine::new(&format!("flood-{number}"), [192, 0, 2, 1].into()));
+    let machines = machines.collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(stub_machine::announce(&client, &machines).await?)
 }
 
 /// Removes every announcement.

@@ -169,18 +169,9 @@ pub fn announce(
     key: &MachineKey,
     addresses: &[IpAddr],
 ) -> Result<(), Failed> {
-    let object = announcement_of(name, key, addresses)?;
+    let object = stub_machine::announcement_of(name, key, &SealingKey::generate()?, addresses)?;
     ask(suite, client, &object)?;
     Ok(())
-}
-
-/// The announcement of a machine.
-pub fn announcement_of(
-    name: &str,
-    key: &MachineKey,
-    addresses: &[IpAddr],
-) -> Result<CertificateSigningRequest, Failed> {
-    Ok(stub_machine::announcement_of(name, key, &SealingKey::generate()?, addresses)?)
 }
 
 /// How a machine that is nothing but a key is told its token.

@@ -21,10 +21,8 @@ use serde_json::json;
 
 use super::super::measure::{is_over, listed};
 use crate::lab::Lab;
-use crate::stub_machine::StubMachine;
+use crate::stub_machine::{AT_ONCE, StubMachine};
 
-/// How many calls of all machines are under way at a time.
-const AT_ONCE: usize = 32;
 /// How long nothing at all may happen.
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -35,19 +33,6 @@ pub struct Times {
     pub credentials: Duration,
     /// Until the last request was Ready and its token removed.
     pub ready: Duration,
-}
-
-/// Announces machines, with the token that they were enrolled with.
-pub async fn announce(enrolled: &Client, machines: &[StubMachine]) -> anyhow::Result<()> {
-    let api: Api<CertificateSigningRequest> = Api::all(enrolled.clone());
-    let announced = futures::stream::iter(machines).map(|machine| {
-        let api = api.clone();
-        async move {
-            api.create(&PostParams::default(), &machine.announcement()?).await?;
-            anyhow::Ok(())
-        }
-    });
-    announced.buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Creates a request for each machine, and lets each do what it does in a join: open its credential, ask for its certificate

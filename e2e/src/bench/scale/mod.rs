@@ -20,7 +20,7 @@ use crate::lab::{Lab, wait_until};
 use crate::operator::{Enrollment, Operator};
 use crate::process::Process;
 use crate::progress::Step;
-use crate::stub_machine::StubMachine;
+use crate::stub_machine::{self, StubMachine};
 use mass_join::Times;
 
 pub use report::markdown;
@@ -123,7 +123,7 @@ impl<'a> Scale<'a> {
         let names = (machines - joined..machines).map(|index| (format!("machine-{index}"), address(index)));
         let new: Vec<StubMachine> =
             names.map(|(name, address)| StubMachine::new(&name, address)).collect::<anyhow::Result<_>>()?;
-        self.runtime.block_on(mass_join::announce(&self.enrolled, &new))?;
+        self.runtime.block_on(stub_machine::announce(&self.enrolled, &new))?;
         let (mark, before) = (self.mark()?, self.controller()?.processor_time()?);
         let times = self.join(&new)?;
         let processor_time = self.controller()?.processor_time()?.saturating_sub(before);
@@ -143,7 +143,7 @@ impl<'a> Scale<'a> {
     /// One machine more, which has announced itself.
     fn announced(&self, name: &str) -> anyhow::Result<StubMachine> {
         let machine = StubMachine::new(name, Ipv4Addr::new(192, 0, 2, 1).into())?;
-        self.runtime.block_on(mass_join::announce(&self.enrolled, std::slice::from_ref(&machine)))?;
+        self.runtime.block_on(stub_machine::announce(&self.enrolled, std::slice::from_ref(&machine)))?;
         Ok(machine)
     }
 
